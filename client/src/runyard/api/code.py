@@ -1,0 +1,43 @@
+"""The code that a task runs: files that reach every pod at /nemo_run/code."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from runyard.api.base import ApiModel, map_by, rule
+from runyard.api.pod import ConfigMapSource, RelativePath
+
+
+class InlineFile(ApiModel):
+    """One text file, written in the resource itself."""
+
+    path: RelativePath
+    content: str = Field(max_length=524288)
+
+
+class Code(ApiModel):
+    """Where the code comes from; exactly one source."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "has(self.inline) != has(self.configMap)",
+                    "set exactly one code source: inline or configMap",
+                )
+            ]
+        }
+    )
+    inline: (
+        Annotated[
+            list[InlineFile],
+            Field(min_length=1, max_length=128, json_schema_extra=map_by("path")),
+        ]
+        | None
+    ) = None
+    config_map: ConfigMapSource | None = Field(
+        default=None,
+        description="A ConfigMap of the namespace; `items` put keys at paths with sub-folders.",
+    )

@@ -1,0 +1,36 @@
+"""Names that several parts must agree on: the API group, labels, annotations, paths in the job."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "runyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+CATEGORY: Final = "runyard"
+
+FINALIZER: Final = f"{GROUP}/cleanup"
+
+LABEL_EXPERIMENT: Final = f"{GROUP}/experiment"
+LABEL_TASK: Final = f"{GROUP}/task"
+LABEL_UNIT: Final = f"{GROUP}/unit"
+LABEL_UNIT_UID: Final = f"{GROUP}/unit-uid"
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "runyard"
+ANNOTATION_KEY: Final = f"{GROUP}/key"
+"""Carries the attempt's key on the child that was made for it."""
+
+JOB_DIR: Final = "/nemo_run"
+"""The job directory inside every container, as NeMo-Run has it."""
+CODE_DIR: Final = f"{JOB_DIR}/code"
+SCRIPTS_DIR: Final = f"{JOB_DIR}/scripts"
+OUTPUTS_DIR: Final = f"{JOB_DIR}/outputs"
+
+MAX_TASKS: Final = 128
+MAX_OUTPUT_BYTES: Final = 3500
+"""All outputs of a task together, in bytes: they travel in the kubelet's termination message, which
+holds 4096 bytes for a container, framing included."""
+MAX_INLINE_CODE_BYTES: Final = 900_000
+"""All inline files together, in bytes: a ConfigMap holds 1,048,576 decoded bytes, an etcd value
+about 1.5 MiB, and an Experiment holds the same text once more."""

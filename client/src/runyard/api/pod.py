@@ -1,0 +1,182 @@
+"""The parts of a pod that a task may set: environment, volumes, and their sources.
+
+Only what is listed here reaches a pod. A raw pod template would hand every user the operator's
+rights; host paths, host networking and privileged containers are left out on purpose.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from runyard.api.base import (
+    ATOMIC_LIST,
+    ApiModel,
+    Name,
+    ObjectName,
+    Quantity,
+    map_by,
+    rule,
+)
+
+ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+Path = Annotated[str, Field(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
+RelativePath = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.+@-]*(/[A-Za-z0-9_.][A-Za-z0-9_.+@-]*)*$",
+        min_length=1,
+        max_length=512,
+        description="A relative path with forward slashes; no part of it may be '..'.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!self.split('/').exists(p, p == '..' || p == '.')",
+                    "the path must stay inside the code folder: remove '.' and '..' parts",
+                )
+            ]
+        },
+    ),
+]
+
+
+class KeySelector(ApiModel):
+    """One key of a Secret or a ConfigMap in the experiment's namespace."""
+
+    name: ObjectName
+    key: str = Field(min_length=1, max_length=253)
+    optional: bool = False
+
+
+class FieldSelector(ApiModel):
+    """A field of the pod, for example `status.podIP`."""
+
+    field_path: str = Field(min_length=1, max_length=253)
+
+
+class EnvVarSource(ApiModel):
+    """Where an environment variable's value comes from; exactly one source."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "[has(self.secretKeyRef),has(self.configMapKeyRef),has(self.fieldRef)]"
+                    ".filter(x, x).size() == 1",
+                    "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+                )
+            ]
+        }
+    )
+    secret_key_ref: KeySelector | None = None
+    config_map_key_ref: KeySelector | None = None
+    field_ref: FieldSelector | None = None
+
+
+class EnvVar(ApiModel):
+    """An environment variable: a literal value, or a reference. The name's case is kept."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!(has(self.value) && has(self.valueFrom))",
+                    "set value or valueFrom, not both",
+                )
+            ]
+        }
+    )
+    name: str = Field(pattern=ENV_NAME, min_length=1, max_length=253)
+    value: str | None = Field(
+        default=None,
+        max_length=32768,
+        description="Literal text; ${tasks.NAME.outputs.OUTPUT} is replaced by that output.",
+    )
+    value_from: EnvVarSource | None = None
+
+
+class KeyToPath(ApiModel):
+    """Puts one key of a ConfigMap or Secret at a relative path, sub-folders included."""
+
+    key: str = Field(min_length=1, max_length=253)
+    path: RelativePath
+
+
+class PersistentVolumeClaimSource(ApiModel):
+    """A PersistentVolumeClaim in the experiment's namespace."""
+
+    claim_name: ObjectName
+    read_only: bool = False
+
+
+class ConfigMapSource(ApiModel):
+    """A ConfigMap in the experiment's namespace, whole or by `items`."""
+
+    name: ObjectName
+    items: Annotated[list[KeyToPath], Field(max_length=256, json_schema_extra=ATOMIC_LIST)] = []
+
+
+class SecretSource(ApiModel):
+    """A Secret in the experiment's namespace, whole or by `items`."""
+
+    secret_name: ObjectName
+    items: Annotated[list[KeyToPath], Field(max_length=256, json_schema_extra=ATOMIC_LIST)] = []
+
+
+class EmptyDirSource(ApiModel):
+    """A scratch folder that lives as long as the pod; `Memory` makes it shared memory."""
+
+    medium: Literal["", "Memory"] = ""
+    size_limit: Quantity | None = None
+
+
+class Volume(ApiModel):
+    """A volume that the task's containers can mount; exactly one source."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "[has(self.persistentVolumeClaim),has(self.configMap),has(self.secret),"
+                    "has(self.emptyDir)].filter(x, x).size() == 1",
+                    "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
+                ),
+                rule(
+                    "!self.name.startsWith('runyard-')",
+                    "volume names that begin with 'runyard-' are reserved: choose another",
+                ),
+            ]
+        }
+    )
+    name: Name
+    persistent_volume_claim: PersistentVolumeClaimSource | None = None
+    config_map: ConfigMapSource | None = None
+    secret: SecretSource | None = None
+    empty_dir: EmptyDirSource | None = None
+
+
+class VolumeMount(ApiModel):
+    """Where a volume appears in the container."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.mountPath != '/nemo_run' && !self.mountPath.startsWith('/nemo_run/')",
+                    "/nemo_run belongs to Runyard: mount the volume elsewhere",
+                )
+            ]
+        }
+    )
+    name: Name
+    mount_path: Path
+    sub_path: RelativePath | None = None
+    read_only: bool = False
+
+
+Env = Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=map_by("name"))]
+Volumes = Annotated[list[Volume], Field(max_length=64, json_schema_extra=map_by("name"))]
+VolumeMounts = Annotated[
+    list[VolumeMount], Field(max_length=64, json_schema_extra=map_by("mountPath"))
+]

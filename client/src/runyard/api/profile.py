@@ -1,0 +1,20 @@
+"""ExecutionProfile: a named, inheritable set of defaults for tasks. It holds no credentials."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from runyard.api.base import ApiModel, ObjectName
+from runyard.api.executor import ExecutorDefaults
+from runyard.api.pod import Env
+
+
+class ProfileSpec(ApiModel):
+    """Defaults for tasks. A unit takes a copy when it is made; later edits do not reach it."""
+
+    extends: ObjectName | None = Field(
+        default=None,
+        description="A profile whose values are merged under these; at most eight in a chain.",
+    )
+    env: Env = []
+    executor: ExecutorDefaults | None = None

@@ -1,0 +1,114 @@
+"""A task: what to run, on which executor, after what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, rule
+from runyard.api.executor import Executor
+from runyard.api.pod import Env, RelativePath
+
+
+class When(StrEnum):
+    """How the parent must end for the edge to be met."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    FINISHED = "Finished"
+
+
+class Dependency(ApiModel):
+    """An edge of the DAG: start after `task` has ended as `when` says."""
+
+    task: Name
+    when: When = When.SUCCEEDED
+
+
+class Script(ApiModel):
+    """A script, written here or found in the code; the working directory is the code folder."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "has(self.inline) != has(self.path)",
+                    "set either inline (the script's text) or path (a file of the code)",
+                )
+            ]
+        }
+    )
+    inline: str | None = Field(default=None, min_length=1, max_length=65536)
+    path: RelativePath | None = None
+    args: Annotated[
+        list[Annotated[str, Field(max_length=8192)]],
+        Field(max_length=256, json_schema_extra=ATOMIC_LIST),
+    ] = []
+    entrypoint: str = Field(
+        default="bash",
+        min_length=1,
+        max_length=256,
+        description="Program that runs the script, for example bash, sh or python3.",
+    )
+
+
+class Torchrun(ApiModel):
+    """torchrun, wired by the training runtime's own environment (PET_*)."""
+
+    max_restarts: int | None = Field(default=None, ge=0, le=1000)
+
+
+class Launcher(ApiModel):
+    """What starts the script's processes on each node."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("has(self.torchrun)", "set a launcher: torchrun is the one there is")
+            ]
+        }
+    )
+    torchrun: Torchrun | None = None
+
+
+class Output(ApiModel):
+    """A named result: the task writes it to the file $RUNYARD_OUTPUTS/<name>."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", min_length=1, max_length=63)
+
+
+Outputs = Annotated[list[Output], Field(max_length=32, json_schema_extra=map_by("name"))]
+
+
+class Work(ApiModel):
+    """What a task and an ExecutionUnit have in common: the thing to run and its place."""
+
+    script: Script
+    env: Env = []
+    launcher: Launcher | None = None
+    executor: Executor
+    outputs: Outputs = []
+
+
+class Task(Work):
+    """One node of an Experiment's DAG."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!self.after.exists(a, a.task == self.name)",
+                    "a task cannot run after itself: remove it from its own 'after'",
+                ),
+                rule(
+                    "!has(self.launcher) || has(self.executor.trainJob)",
+                    "launcher.torchrun needs executor.trainJob: a job has one pod and no rendezvous",
+                ),
+            ]
+        }
+    )
+    name: Name
+    profile: ObjectName | None = None
+    after: Annotated[list[Dependency], Field(max_length=32, json_schema_extra=map_by("task"))] = []
