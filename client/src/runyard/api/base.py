@@ -31,7 +31,8 @@ def rule(expression: str, message: str) -> dict[str, str]:
 
 def with_rules(*rules: dict[str, str]) -> ConfigDict:
     """Model configuration that carries CEL rules into the CRD schema."""
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(rules)})
+    extension: dict[str, Any] = {"x-kubernetes-validations": list(rules)}
+    return ConfigDict(json_schema_extra=extension)
 
 
 def map_by(*keys: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from runyard.api.base import ApiModel, map_by, rule
+from runyard.api.base import ApiModel, map_by, rule, with_rules
 from runyard.api.pod import ConfigMapSource, RelativePath
 
 
@@ -20,15 +20,11 @@ class InlineFile(ApiModel):
 class Code(ApiModel):
     """Where the code comes from; exactly one source."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "has(self.inline) != has(self.configMap)",
-                    "set exactly one code source: inline or configMap",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "has(self.inline) != has(self.configMap)",
+            "set exactly one code source: inline or configMap",
+        )
     )
     inline: (
         Annotated[

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from runyard.api.base import SET_LIST, ApiModel, ObjectName, Quantity, rule
-from runyard.api.pod import Volumes, VolumeMounts
+from runyard.api.base import SET_LIST, ApiModel, ObjectName, Quantity, rule, with_rules
+from runyard.api.pod import VolumeMounts, Volumes
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -78,13 +78,9 @@ class ExecutorDefaults(ApiModel):
 class Executor(ExecutorDefaults):
     """Where a task runs; exactly one block is set."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "[has(self.job),has(self.trainJob)].filter(x, x).size() == 1",
-                    "set exactly one executor: job or trainJob",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "[has(self.job),has(self.trainJob)].filter(x, x).size() == 1",
+            "set exactly one executor: job or trainJob",
+        )
     )

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from runyard.api.base import INT64, ApiModel, Conditions, ObjectName, map_by, rule
+from runyard.api.base import INT64, ApiModel, Conditions, ObjectName, map_by, rule, with_rules
 from runyard.api.code import Code
 from runyard.api.constants import MAX_TASKS
 from runyard.api.executor import ExecutorDefaults
@@ -45,33 +45,28 @@ class TaskDefaults(ApiModel):
 class ExperimentSpec(ApiModel):
     """What to run. Only `cancel` may change once the experiment exists."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "self.tasks.all(t, t.after.all(a, self.tasks.exists(o, o.name == a.task)))",
-                    "'after' names a task that is not in spec.tasks: correct the name",
-                ),
-                rule(
-                    "!oldSelf.cancel || self.cancel",
-                    "cancel cannot be taken back: create the experiment anew",
-                ),
-                rule(
-                    "has(self.code) == has(oldSelf.code) && "
-                    "(!has(self.code) || self.code == oldSelf.code)",
-                    "code is immutable: create an experiment with another name",
-                ),
-                rule(
-                    "has(self.defaults) == has(oldSelf.defaults) && "
-                    "(!has(self.defaults) || self.defaults == oldSelf.defaults)",
-                    "defaults are immutable: create an experiment with another name",
-                ),
-                rule(
-                    "self.failurePolicy == oldSelf.failurePolicy",
-                    "failurePolicy is immutable: create an experiment with another name",
-                ),
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "self.tasks.all(t, t.after.all(a, self.tasks.exists(o, o.name == a.task)))",
+            "'after' names a task that is not in spec.tasks: correct the name",
+        ),
+        rule(
+            "!oldSelf.cancel || self.cancel",
+            "cancel cannot be taken back: create the experiment anew",
+        ),
+        rule(
+            "has(self.code) == has(oldSelf.code) && (!has(self.code) || self.code == oldSelf.code)",
+            "code is immutable: create an experiment with another name",
+        ),
+        rule(
+            "has(self.defaults) == has(oldSelf.defaults) && "
+            "(!has(self.defaults) || self.defaults == oldSelf.defaults)",
+            "defaults are immutable: create an experiment with another name",
+        ),
+        rule(
+            "self.failurePolicy == oldSelf.failurePolicy",
+            "failurePolicy is immutable: create an experiment with another name",
+        ),
     )
     defaults: TaskDefaults | None = None
     code: Code | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from runyard.api.base import (
     ATOMIC_LIST,
@@ -18,6 +18,7 @@ from runyard.api.base import (
     Quantity,
     map_by,
     rule,
+    with_rules,
 )
 
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -58,16 +59,12 @@ class FieldSelector(ApiModel):
 class EnvVarSource(ApiModel):
     """Where an environment variable's value comes from; exactly one source."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "[has(self.secretKeyRef),has(self.configMapKeyRef),has(self.fieldRef)]"
-                    ".filter(x, x).size() == 1",
-                    "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "[has(self.secretKeyRef),has(self.configMapKeyRef),has(self.fieldRef)]"
+            ".filter(x, x).size() == 1",
+            "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+        )
     )
     secret_key_ref: KeySelector | None = None
     config_map_key_ref: KeySelector | None = None
@@ -77,15 +74,11 @@ class EnvVarSource(ApiModel):
 class EnvVar(ApiModel):
     """An environment variable: a literal value, or a reference. The name's case is kept."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "!(has(self.value) && has(self.valueFrom))",
-                    "set value or valueFrom, not both",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "!(has(self.value) && has(self.valueFrom))",
+            "set value or valueFrom, not both",
+        )
     )
     name: str = Field(pattern=ENV_NAME, min_length=1, max_length=253)
     value: str | None = Field(
@@ -134,20 +127,16 @@ class EmptyDirSource(ApiModel):
 class Volume(ApiModel):
     """A volume that the task's containers can mount; exactly one source."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "[has(self.persistentVolumeClaim),has(self.configMap),has(self.secret),"
-                    "has(self.emptyDir)].filter(x, x).size() == 1",
-                    "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
-                ),
-                rule(
-                    "!self.name.startsWith('runyard-')",
-                    "volume names that begin with 'runyard-' are reserved: choose another",
-                ),
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "[has(self.persistentVolumeClaim),has(self.configMap),has(self.secret),"
+            "has(self.emptyDir)].filter(x, x).size() == 1",
+            "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
+        ),
+        rule(
+            "!self.name.startsWith('runyard-')",
+            "volume names that begin with 'runyard-' are reserved: choose another",
+        ),
     )
     name: Name
     persistent_volume_claim: PersistentVolumeClaimSource | None = None
@@ -159,15 +148,11 @@ class Volume(ApiModel):
 class VolumeMount(ApiModel):
     """Where a volume appears in the container."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "self.mountPath != '/nemo_run' && !self.mountPath.startsWith('/nemo_run/')",
-                    "/nemo_run belongs to Runyard: mount the volume elsewhere",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "self.mountPath != '/nemo_run' && !self.mountPath.startsWith('/nemo_run/')",
+            "/nemo_run belongs to Runyard: mount the volume elsewhere",
+        )
     )
     name: Name
     mount_path: Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, rule
+from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, rule, with_rules
 from runyard.api.executor import Executor
 from runyard.api.pod import Env, RelativePath
 
@@ -30,15 +30,11 @@ class Dependency(ApiModel):
 class Script(ApiModel):
     """A script, written here or found in the code; the working directory is the code folder."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "has(self.inline) != has(self.path)",
-                    "set either inline (the script's text) or path (a file of the code)",
-                )
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "has(self.inline) != has(self.path)",
+            "set either inline (the script's text) or path (a file of the code)",
+        )
     )
     inline: str | None = Field(default=None, min_length=1, max_length=65536)
     path: RelativePath | None = None
@@ -63,12 +59,8 @@ class Torchrun(ApiModel):
 class Launcher(ApiModel):
     """What starts the script's processes on each node."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("has(self.torchrun)", "set a launcher: torchrun is the one there is")
-            ]
-        }
+    model_config = with_rules(
+        rule("has(self.torchrun)", "set a launcher: torchrun is the one there is")
     )
     torchrun: Torchrun | None = None
 
@@ -95,19 +87,15 @@ class Work(ApiModel):
 class Task(Work):
     """One node of an Experiment's DAG."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "!self.after.exists(a, a.task == self.name)",
-                    "a task cannot run after itself: remove it from its own 'after'",
-                ),
-                rule(
-                    "!has(self.launcher) || has(self.executor.trainJob)",
-                    "launcher.torchrun needs executor.trainJob: a job has one pod and no rendezvous",
-                ),
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "!self.after.exists(a, a.task == self.name)",
+            "a task cannot run after itself: remove it from its own 'after'",
+        ),
+        rule(
+            "!has(self.launcher) || has(self.executor.trainJob)",
+            "launcher.torchrun needs executor.trainJob: a job is one pod",
+        ),
     )
     name: Name
     profile: ObjectName | None = None

@@ -7,9 +7,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from runyard.api.base import ATOMIC_LIST, INT64, ApiModel, Conditions, Name, map_by, rule
+from runyard.api.base import (
+    ATOMIC_LIST,
+    INT64,
+    ApiModel,
+    Conditions,
+    Name,
+    map_by,
+    rule,
+    with_rules,
+)
 from runyard.api.code import Code
 from runyard.api.task import Work
 
@@ -66,33 +75,29 @@ class Skip(ApiModel):
 class UnitSpec(Work):
     """What to run. Work is immutable from the moment that no gate is left."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "!oldSelf.cancel || self.cancel",
-                    "cancel cannot be taken back: create the unit anew",
-                ),
-                rule(
-                    "self.gates.all(g, oldSelf.gates.exists(o, o.name == g.name))",
-                    "gates can only be removed",
-                ),
-                rule(
-                    "!has(oldSelf.skip) || (has(self.skip) && self.skip == oldSelf.skip)",
-                    "skip is final",
-                ),
-                rule(
-                    "oldSelf.gates.size() > 0 || (self.script == oldSelf.script && "
-                    "self.env == oldSelf.env && self.executor == oldSelf.executor && "
-                    "self.outputs == oldSelf.outputs)",
-                    "the work of a unit is immutable once its gates are gone: create a new unit",
-                ),
-                rule(
-                    "!has(self.launcher) || has(self.executor.trainJob)",
-                    "launcher.torchrun needs executor.trainJob: a job has one pod and no rendezvous",
-                ),
-            ]
-        }
+    model_config = with_rules(
+        rule(
+            "!oldSelf.cancel || self.cancel",
+            "cancel cannot be taken back: create the unit anew",
+        ),
+        rule(
+            "self.gates.all(g, oldSelf.gates.exists(o, o.name == g.name))",
+            "gates can only be removed",
+        ),
+        rule(
+            "!has(oldSelf.skip) || (has(self.skip) && self.skip == oldSelf.skip)",
+            "skip is final",
+        ),
+        rule(
+            "oldSelf.gates.size() > 0 || (self.script == oldSelf.script && "
+            "self.env == oldSelf.env && self.executor == oldSelf.executor && "
+            "self.outputs == oldSelf.outputs)",
+            "the work of a unit is immutable once its gates are gone: create a new unit",
+        ),
+        rule(
+            "!has(self.launcher) || has(self.executor.trainJob)",
+            "launcher.torchrun needs executor.trainJob: a job is one pod",
+        ),
     )
     experiment: Name | None = Field(
         default=None, description="The Experiment that made this unit; unset when alone."
