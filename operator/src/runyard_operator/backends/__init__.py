@@ -1,0 +1,1 @@
+"""One module or package for each executor, all behind the protocol of `base`."""

@@ -1,0 +1,1 @@
+"""The pure engine: a snapshot goes in, a decision comes out. No I/O, no clock, no randomness."""

@@ -1,0 +1,45 @@
+"""What a backend can say about one attempt of a unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from runyard.api.unit import FailureClass, Handle
+
+
+class State(StrEnum):
+    """The state of an attempt's job as its backend tells it.
+
+    Success is an allow-list: only a clear word from the backend is SUCCEEDED. What nobody has
+    seen before is UNKNOWN, which changes nothing.
+    """
+
+    ABSENT = "Absent"
+    """A clear "there is no such job"; for a job that was there before, that it is gone."""
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+    """The job is being deleted and may still run."""
+    UNKNOWN = "Unknown"
+    """No clear answer (transport error, unreadable state): wait and ask again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One look at the job of an attempt; times are aware UTC datetimes."""
+
+    state: State
+    handle: Handle | None = None
+    reason: str = ""
+    message: str = ""
+    node: str | None = None
+    exit_code: int | None = None
+    failure_class: FailureClass | None = None
+    last_log_lines: tuple[str, ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
