@@ -1,0 +1,56 @@
+"""What the CRD's schema cannot check, checked before anything is made."""
+
+from __future__ import annotations
+
+from runyard.api.code import Code
+from runyard.api.constants import MAX_INLINE_CODE_BYTES
+from runyard.api.task import Work
+from runyard_operator.engine import reasons
+
+
+class InvalidSpecError(Exception):
+    """The object can never run as it is; `reason` is a condition reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def work(task: Work, path: str) -> None:
+    """Checks a task or unit with its defaults merged in; `path` begins the error's message.
+
+    Raises:
+        InvalidSpecError: it has no image, or mounts a volume that it does not have.
+    """
+    block = task.executor.job or task.executor.train_job
+    if block is None or not block.image:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"{path} has no image: set it on the task's executor, in spec.defaults.executor, or in"
+            " the profile",
+        )
+    volumes = {volume.name for volume in block.volumes}
+    for mount in block.volume_mounts:
+        if mount.name not in volumes:
+            raise InvalidSpecError(
+                reasons.INVALID_SPEC,
+                f"{path} mounts volume {mount.name!r} at {mount.mount_path}, and has no volume of"
+                " that name: add it to the executor's volumes",
+            )
+
+
+def code(source: Code | None) -> None:
+    """Checks that inline code fits into one ConfigMap.
+
+    Raises:
+        InvalidSpecError: it is too large.
+    """
+    if source is None or source.inline is None:
+        return
+    size = sum(len(file.content.encode()) for file in source.inline)
+    if size > MAX_INLINE_CODE_BYTES:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"code.inline holds {size} bytes, more than the {MAX_INLINE_CODE_BYTES} that fit:"
+            " leave out data files, or use code.configMap",
+        )

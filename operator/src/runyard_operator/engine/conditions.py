@@ -1,0 +1,73 @@
+"""Conditions by the Kubernetes API conventions: a map by type with honest transition times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from runyard.api.base import Condition
+
+Truth = Literal["True", "False", "Unknown"]
+
+ACCEPTED: Final = "Accepted"
+CODE_STAGED: Final = "CodeStaged"
+SUBMITTED: Final = "Submitted"
+RUNNING: Final = "Running"
+SUCCEEDED: Final = "Succeeded"
+BACKEND_REACHABLE: Final = "BackendReachable"
+UNITS_CREATED: Final = "UnitsCreated"
+RECONCILING: Final = "Reconciling"
+STALLED: Final = "Stalled"
+
+MAX_MESSAGE: Final = 1024
+"""Characters; the API allows more, a status that is read by people does not need it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A condition as a decision states it, before generation and times are filled in."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+def truth(value: bool) -> Truth:
+    """The condition status of a plain fact."""
+    return "True" if value else "False"
+
+
+def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """The condition of that type, if it is there."""
+    return next((each for each in conditions if each.type == type_), None)
+
+
+def is_true(conditions: Iterable[Condition], type_: str) -> bool:
+    """Whether the condition is there and True."""
+    found = find(conditions, type_)
+    return found is not None and found.status == "True"
+
+
+def merge(
+    old: Iterable[Condition], wanted: Iterable[Want], *, generation: int, now: datetime
+) -> list[Condition]:
+    """Lays `wanted` over `old`; what is not mentioned stays, order is stable.
+
+    `lastTransitionTime` moves only when the status does, as the API conventions ask.
+    """
+    merged = {each.type: each for each in old}
+    for want in wanted:
+        before = merged.get(want.type)
+        same = before is not None and before.status == want.status
+        merged[want.type] = Condition(
+            type=want.type,
+            status=want.status,
+            observed_generation=generation,
+            last_transition_time=before.last_transition_time if before and same else now,
+            reason=want.reason or "Unknown",
+            message=want.message[:MAX_MESSAGE],
+        )
+    return list(merged.values())

@@ -1,0 +1,12 @@
+"""When to look again, in seconds. Events come first; these are for what no event tells."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECHECK: Final = 60.0
+"""A healthy object that nobody reported on: watches can die silently."""
+RETRY: Final = 5.0
+"""An object whose state is not known, or that is on its way out."""
+STALLED: Final = 30.0
+"""An object that waits for a human."""

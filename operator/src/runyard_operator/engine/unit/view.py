@@ -1,0 +1,80 @@
+"""An ExecutionUnit as it was read, the facts that may be learnt about it, and the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runyard.api.unit import Attempt, Handle, UnitSpec, UnitStatus
+from runyard_operator.engine import effects
+from runyard_operator.engine.observation import Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitView:
+    """An ExecutionUnit as it was read."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: UnitSpec
+    status: UnitStatus
+    deleting: bool = False
+    finalizer: bool = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the written status is terminal, which is for ever."""
+        return self.status.phase is not None and self.status.phase.terminal
+
+    @property
+    def ending_wanted(self) -> bool:
+        """Whether a job of this unit must be ended."""
+        return self.spec.cancel or self.deleting or self.spec.skip is not None
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt; None before the first."""
+        return self.status.attempts[-1] if self.status.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The fact that the current attempt's job exists: just created, or adopted."""
+
+    handle: Handle
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitFailed:
+    """The fact that a submit brought no job that we know of.
+
+    `final` means that it can never succeed, `stalled` that a human must act first; neither means
+    that the outcome is not known.
+    """
+
+    reason: str
+    message: str
+    final: bool = False
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The fact that the spec cannot be run by this operator, whatever happens."""
+
+    reason: str
+    message: str
+
+
+Fact = Observation | Submitted | SubmitFailed | Rejected | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDecision:
+    """The status to write first, then the effects in order, then when to look again."""
+
+    status: UnitStatus
+    effects: tuple[effects.UnitEffect, ...] = ()
+    requeue_after: float | None = None
