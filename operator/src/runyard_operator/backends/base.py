@@ -39,8 +39,11 @@ class Plan:
     """The exact request: objects to create, in order; the last one is the job itself."""
 
     objects: tuple[Manifest, ...]
+    bundles: tuple[Manifest, ...] = ()
+    """ConfigMaps that `objects` mount: named by content, shared between units, never changed."""
     digest: str
-    """sha256 of the canonical JSON of `objects`, as `sha256:<hex>`."""
+    """sha256 of the canonical JSON of `objects`, as `sha256:<hex>`; it covers the bundles, since
+    their names do."""
 
 
 class BackendError(Exception):
@@ -56,7 +59,11 @@ class Unreachable(BackendError):
     """No clear answer: nothing may be concluded, the same call is made again later."""
 
 
-class ForeignObject(BackendError):
+class Stalled(BackendError):
+    """A human is needed (a right, a quota, a missing controller); retried with backoff."""
+
+
+class ForeignObject(Stalled):
     """An object of the wanted name exists and is not ours: a human must rename or delete it."""
 
 
@@ -76,6 +83,7 @@ class Backend(Protocol):
         Raises:
             Unreachable: the outcome is not known; call again.
             ForeignObject: the name is taken by an object that is not ours.
+            Stalled: nothing was submitted and a human is needed (rights, quota, an add-on).
             Refused: the API server or a missing dependency says no for good.
         """
         ...
@@ -93,5 +101,6 @@ class Backend(Protocol):
 
         Raises:
             Unreachable: not known whether the request arrived; call again.
+            Stalled: the operator lacks the right to delete.
         """
         ...
