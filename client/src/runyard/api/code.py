@@ -17,6 +17,17 @@ class InlineFile(ApiModel):
     content: str = Field(max_length=524288)
 
 
+class CodeConfigMap(ConfigMapSource):
+    """A ConfigMap of the namespace; `items` put keys at paths with sub-folders."""
+
+    digest: str | None = Field(
+        default=None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        max_length=71,
+        description="When set, the pod refuses to start on files with another digest.",
+    )
+
+
 class Code(ApiModel):
     """Where the code comes from; exactly one source."""
 
@@ -33,7 +44,4 @@ class Code(ApiModel):
         ]
         | None
     ) = None
-    config_map: ConfigMapSource | None = Field(
-        default=None,
-        description="A ConfigMap of the namespace; `items` put keys at paths with sub-folders.",
-    )
+    config_map: CodeConfigMap | None = None

@@ -32,6 +32,11 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StageCode:
+    """Put the experiment's inline code where its units' pods can mount it, once for all."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateUnit:
     """Create the ExecutionUnit of a task; that it exists already is as good."""
 
@@ -60,4 +65,6 @@ class DeleteUnit:
 
 
 UnitEffect = AddFinalizer | ReleaseFinalizer | Submit | CancelJob
-ExperimentEffect = AddFinalizer | ReleaseFinalizer | CreateUnit | UpdateUnit | DeleteUnit
+ExperimentEffect = (
+    AddFinalizer | ReleaseFinalizer | StageCode | CreateUnit | UpdateUnit | DeleteUnit
+)

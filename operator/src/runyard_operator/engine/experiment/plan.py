@@ -67,8 +67,9 @@ def _create_units(view: ExperimentView, ordered: list[Task], now: datetime) -> E
     missing = [task for task in ordered if task.name not in view.units]
     if missing:
         waiting = status.going_on(view, ExperimentPhase.PENDING, (), now)
+        staged = (effects.StageCode(),) if view.spec.code else ()
         created = tuple(tasks.create(view, task) for task in missing)
-        return ExperimentDecision(waiting, created, requeue_after=0.0)
+        return ExperimentDecision(waiting, (*staged, *created), requeue_after=0.0)
     made = (Want(conditions.UNITS_CREATED, "True", reasons.UNITS_CREATED),)
     return ExperimentDecision(
         status.going_on(view, ExperimentPhase.RUNNING, made, now), requeue_after=0.0

@@ -29,7 +29,7 @@ def create(view: ExperimentView, task: Task) -> effects.CreateUnit:
         **{name: getattr(task, name) for name in type(task).model_fields if name in _WORK},
         experiment=view.name,
         task=task.name,
-        code=view.spec.code,
+        code=view.staged_code,
         gates=[DEPENDENCIES] if task.after else [],
         cancel=view.spec.cancel,
     )

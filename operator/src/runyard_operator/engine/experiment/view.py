@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runyard.api.code import Code
 from runyard.api.experiment import ExperimentSpec, ExperimentStatus
 from runyard.api.profile import ProfileSpec
 from runyard.api.unit import UnitPhase, UnitSpec, UnitStatus
@@ -51,6 +52,8 @@ class ExperimentView:
     units: Mapping[str, TaskUnit] = field(default_factory=dict)
     foreign: Mapping[str, Foreign] = field(default_factory=dict)
     profiles: Mapping[str, ProfileSpec] = field(default_factory=dict)
+    staged_code: Code | None = None
+    """What the units name as their code, once `StageCode` was done."""
     deleting: bool = False
     finalizer: bool = True
 

@@ -1,0 +1,1 @@
+"""Snapshot, decide, apply: the only place where the engine's decisions meet the API server."""

@@ -1,0 +1,76 @@
+"""Reads objects of the API server into the engine's views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from runyard.api.base import ApiModel
+from runyard.api.constants import FINALIZER
+from runyard.api.experiment import ExperimentSpec, ExperimentStatus
+from runyard.api.unit import UnitSpec, UnitStatus
+from runyard_operator.engine.experiment import TaskUnit
+from runyard_operator.engine.unit import UnitView
+
+Object = Mapping[str, Any]
+S = TypeVar("S", bound=ApiModel)
+
+
+def read_status(model: type[S], obj: Object) -> S:
+    """The status; fields of a newer release that this one does not know are passed over."""
+    return model.model_validate(obj.get("status") or {}, extra="ignore")
+
+
+def unit_view(obj: Object) -> UnitView:
+    """An ExecutionUnit as the engine sees it.
+
+    Raises:
+        pydantic.ValidationError: the spec has what this release does not know.
+    """
+    metadata = obj["metadata"]
+    return UnitView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        spec=UnitSpec.model_validate(obj["spec"]),
+        status=read_status(UnitStatus, obj),
+        deleting=deleting(obj),
+        finalizer=has_finalizer(obj),
+    )
+
+
+def task_unit(obj: Object) -> TaskUnit:
+    """An ExecutionUnit as its experiment sees it."""
+    return TaskUnit(
+        uid=obj["metadata"]["uid"],
+        spec=UnitSpec.model_validate(obj["spec"]),
+        status=read_status(UnitStatus, obj),
+        deleting=deleting(obj),
+    )
+
+
+def experiment_spec(obj: Object) -> ExperimentSpec:
+    """The experiment's spec."""
+    return ExperimentSpec.model_validate(obj["spec"])
+
+
+def experiment_status(obj: Object) -> ExperimentStatus:
+    """The experiment's status."""
+    return read_status(ExperimentStatus, obj)
+
+
+def deleting(obj: Object) -> bool:
+    """Whether somebody has asked for the object's deletion."""
+    return obj["metadata"].get("deletionTimestamp") is not None
+
+
+def has_finalizer(obj: Object) -> bool:
+    """Whether our finalizer is on the object."""
+    return FINALIZER in obj["metadata"].get("finalizers", ())
+
+
+def controlled_by(obj: Object, uid: str) -> bool:
+    """Whether the object's controller is the object with that UID."""
+    owners: Iterable[Object] = obj["metadata"].get("ownerReferences", ())
+    return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
