@@ -1,0 +1,1 @@
+"""What makes the cluster fit for training: JobSet, Kubeflow Trainer and KubeRay."""

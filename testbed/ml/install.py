@@ -1,0 +1,140 @@
+"""Installing JobSet, Kubeflow Trainer and KubeRay, and waiting until they really work."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from testbed import build, state
+from testbed.artefacts import Artefacts
+from testbed.errors import ClusterError
+from testbed.kubeapi import FIELD_MANAGER, KubeApi
+from testbed.layout import Home
+from testbed.ml import overlays, probes
+from testbed.node import images
+from testbed.procs import ProcessId
+from testbed.state import State
+from testbed.waiting import until
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One upstream project: its built manifests and image, and where its manager runs."""
+
+    name: str
+    manifests: str
+    image: str
+    overlay: Callable[[], overlays.Overlay]
+    deployment: str  # namespace/name
+
+
+_JOBSET = Addition(
+    "JobSet", "manifests/jobset", "image/jobset", overlays.jobset,
+    "jobset-system/jobset-controller-manager",
+)  # fmt: skip
+_TRAINER = Addition(
+    "Kubeflow Trainer", "manifests/trainer", "image/trainer-controller-manager", overlays.trainer,
+    "kubeflow-system/kubeflow-trainer-controller-manager",
+)  # fmt: skip
+_KUBERAY = Addition(
+    "KubeRay", "manifests/kuberay", "image/kuberay-operator", overlays.kuberay,
+    "ray-system/kuberay-operator",
+)  # fmt: skip
+
+WORKER = "image/worker"
+
+
+def _additions(kuberay: bool) -> list[Addition]:
+    return [_JOBSET, _TRAINER, *([_KUBERAY] if kuberay else [])]
+
+
+def parts(kuberay: bool) -> tuple[str, ...]:
+    """Return the names of the built parts that level ml needs beyond the node."""
+    found = [name for one in _additions(kuberay) for name in (one.manifests, one.image)]
+    return (*found, WORKER)
+
+
+def _kubectl(home: Home, *arguments: str, text: str | None = None) -> str:
+    command = [str(home.root / "bin" / "kubectl"), "--kubeconfig", str(home.kubeconfig)]
+    done = subprocess.run(
+        [*command, *arguments], input=text, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
+    return done.stdout
+
+
+def _render(home: Home, one: Addition, built: Artefacts) -> str:
+    folder = home.root / "manifests" / one.manifests.rsplit("/", 1)[1]
+    overlays.write(one.overlay(), built.path(one.manifests), folder)
+    return _kubectl(home, "kustomize", str(folder))
+
+
+def _apply(home: Home, text: str) -> None:
+    _kubectl(
+        home, "apply", "--server-side", "--force-conflicts",
+        f"--field-manager={FIELD_MANAGER}", "--filename", "-", text=text,
+    )  # fmt: skip
+
+
+def _digest(one: Addition, built: Artefacts) -> str:
+    """Name what the installed manifests were made from."""
+    facts = f"{built.path(one.manifests).resolve()} {one.overlay()}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def _wait_manager(api: KubeApi, one: Addition) -> None:
+    namespace, name = one.deployment.split("/")
+
+    def available() -> bool:
+        answer = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+        return answer.ok and bool(answer.json()["status"].get("availableReplicas"))
+
+    def complaint() -> str:
+        return (
+            f"{one.name} does not become available; "
+            f"see `kubectl -n {namespace} describe pods` and `logs deployment/{name}`"
+        )
+
+    until(available, 180.0, complaint, pause=0.2)
+
+
+def _apply_runtime(home: Home, built: Artefacts) -> None:
+    folder = built.path(_TRAINER.manifests)
+    upstream = (folder / "base" / "runtimes" / "torch_distributed.yaml").read_text()
+    image = build.image_ref(WORKER)
+    _apply(home, re.sub(r"(?m)^(\s*)image: .*$", rf"\g<1>image: {image}", upstream))
+
+
+def ensure(
+    home: Home, known: State, api: KubeApi, built: Artefacts, node: ProcessId, say: Say
+) -> None:
+    """Have everything of level ml installed and answering.
+
+    Raises ClusterError, naming what does not work.
+    """
+    begin = time.monotonic()
+    applied = dict(known.applied)
+    additions = _additions(known.kuberay)
+    for one in additions:
+        images.load(home, node, built, [one.image], say)
+        digest = _digest(one, built)
+        if applied.get(one.name) != digest:
+            _apply(home, _render(home, one, built))
+            applied[one.name] = digest
+            state.save(home, replace(known, applied=applied))
+    images.load(home, node, built, [WORKER], say)
+    probes.wait_jobset(api)
+    _wait_manager(api, _TRAINER)
+    probes.wait_trainjob(api)
+    _apply_runtime(home, built)
+    for one in additions:
+        _wait_manager(api, one)
+    names = ", ".join(one.name for one in additions)
+    say(f"{names} ready ({time.monotonic() - begin:.1f} s)")

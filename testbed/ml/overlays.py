@@ -1,0 +1,118 @@
+"""Kustomizations over the upstream manifests: local images, small requests, quick probes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed import build
+
+# Managers share two cores with everything else; upstream probes wait for up to 25 seconds.
+_SMALL = [
+    {"op": "add", "path": "/spec/template/spec/containers/0/resources",
+     "value": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}},
+    {"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe/initialDelaySeconds",
+     "value": 1},
+    {"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe/periodSeconds",
+     "value": 1},
+]  # fmt: skip
+_NO_ELECTION = [
+    {"op": "add", "path": "/spec/template/spec/containers/0/args/-",
+     "value": "--enable-leader-election=false"},
+]  # fmt: skip
+# A cloud's standard for reading settings; without an image of its own it is not needed here.
+_TRAINER_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": "kubeflow-system"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A kustomization to write beside a copy of upstream's folder, named ``upstream``."""
+
+    kustomization: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    single: tuple[str, ...]  # files of upstream in which a lone replica need not elect a leader
+
+
+def _deployment_patch(*operations: Mapping[str, Any]) -> dict[str, Any]:
+    return {"target": {"kind": "Deployment"}, "patch": json.dumps(operations)}
+
+
+def _image(upstream: str, name: str) -> dict[str, str]:
+    reference, tag = build.image_ref(name).rsplit(":", 1)
+    return {"name": upstream, "newName": reference, "newTag": tag}
+
+
+def trainer() -> Overlay:
+    """Return the overlay for Kubeflow Trainer (without JobSet, which upstream pulls in)."""
+    secret = {
+        "name": "kubeflow-trainer-webhook-cert",
+        "options": {"disableNameSuffixHash": True},
+    }
+    kustomization = {
+        "namespace": "kubeflow-system",
+        "resources": [
+            "namespace.json",
+            *(f"upstream/base/{part}" for part in ("crds", "manager", "rbac", "webhook")),
+        ],
+        "images": [
+            _image(
+                "ghcr.io/kubeflow/trainer/trainer-controller-manager",
+                "image/trainer-controller-manager",
+            )
+        ],
+        "secretGenerator": [secret],
+        "patches": [_deployment_patch(*_SMALL)],
+    }
+    files = {"namespace.json": _TRAINER_NAMESPACE}
+    return Overlay(kustomization, files, ("base/manager/controller_manager_config.yaml",))
+
+
+def jobset() -> Overlay:
+    """Return the overlay for JobSet."""
+    kustomization = {
+        "resources": ["upstream/default"],
+        "images": [
+            _image("us-central1-docker.pkg.dev/k8s-staging-images/jobset/jobset", "image/jobset")
+        ],
+        "patches": [_deployment_patch(*_SMALL)],
+    }
+    return Overlay(kustomization, {}, ("components/manager/controller_manager_config.yaml",))
+
+
+def kuberay() -> Overlay:
+    """Return the overlay for the KubeRay operator."""
+    kustomization = {
+        "namespace": "ray-system",
+        "resources": ["namespace.json", "upstream/default"],
+        "images": [_image("quay.io/kuberay/operator", "image/kuberay-operator")],
+        "patches": [_deployment_patch(*_SMALL, *_NO_ELECTION)],
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ray-system"}}
+    return Overlay(kustomization, {"namespace.json": namespace}, ())
+
+
+def write(overlay: Overlay, upstream: Path, folder: Path) -> None:
+    """Write the kustomization into ``folder``, with a copy of upstream's manifests beside it.
+
+    The copy is needed: kustomize takes a module cache's path, with its ``@``, for a URL.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copytree(upstream, folder / "upstream", copy_function=shutil.copyfile)
+    for path in (folder / "upstream").rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)  # the module cache is read-only, folders included
+    for single in overlay.single:
+        path = folder / "upstream" / single
+        path.write_text(path.read_text().replace("leaderElect: true", "leaderElect: false"))
+    for name, manifest in overlay.files.items():
+        (folder / name).write_text(json.dumps(manifest))
+    (folder / "kustomization.yaml").write_text(json.dumps(dict(overlay.kustomization), indent=1))

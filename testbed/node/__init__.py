@@ -1,0 +1,1 @@
+"""The one node that runs pods: containerd, kubelet and kube-proxy in namespaces of their own."""
