@@ -33,4 +33,9 @@ class Invalid(KubeError):
 
 
 class Unavailable(KubeError):
-    """429, 5xx, a time-out or a broken connection: the outcome is not known."""
+    """429, 5xx, a time-out or a broken connection: the outcome is not known.
+
+    `retry_after` is the number of seconds that the API server asks us to wait, if it said so.
+    """
+
+    retry_after: float | None = None

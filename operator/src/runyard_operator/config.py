@@ -1,0 +1,145 @@
+"""The operator's settings: command-line flags, each with an environment variable behind it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from runyard_operator import __version__
+from runyard_operator.logs_json import LogFormat
+
+_PREFIX: Final = "RUNYARD_"
+
+
+class UsageError(Exception):
+    """The settings are not usable; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one operator process.
+
+    Attributes:
+        namespaces: the namespaces to serve; empty for all of them.
+        image: the operator's own image, for the init containers that unpack code.
+        operator_namespace: where the operator runs and shared profiles live.
+        workers: how many objects are reconciled at once.
+        http_host: address of the server of metrics and probes.
+        http_port: its port; 0 takes a free one.
+        log_level: the least level that is logged.
+        log_format: `json` or `text`.
+        kubeconfig: path of a kubeconfig file; None means the service account, then the default.
+    """
+
+    image: str
+    namespaces: tuple[str, ...] = ()
+    operator_namespace: str = "runyard-system"
+    workers: int = 8
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    log_level: str = "INFO"
+    log_format: LogFormat = "json"
+    kubeconfig: str | None = None
+
+    @property
+    def scopes(self) -> tuple[str | None, ...]:
+        """One entry for each list and watch of a kind: a namespace, or None for the cluster."""
+        return self.namespaces or (None,)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see runyard-operator --help")
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Settings from flags, then environment variables, then defaults.
+
+    Raises:
+        UsageError: something is missing or malformed.
+        SystemExit: `--help` or `--version` was asked for.
+    """
+    args = _parser(environ).parse_args(argv)
+    if not args.image:
+        raise UsageError(
+            "the operator's own image is not known: set RUNYARD_IMAGE or --image to the image that"
+            " this operator runs from; its init containers unpack code in the pods of the tasks"
+        )
+    namespaces = args.namespace or _words(environ.get(f"{_PREFIX}NAMESPACES", ""))
+    return Config(
+        image=args.image,
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        operator_namespace=args.operator_namespace,
+        workers=args.workers,
+        http_host=args.http_host,
+        http_port=args.http_port,
+        log_level=args.log_level,
+        log_format=args.log_format,
+        kubeconfig=args.kubeconfig or None,
+    )
+
+
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="runyard-operator",
+        description="Runs the Experiments of runyard.dev. Each flag FOO-BAR can also be set by the"
+        " environment variable RUNYARD_FOO_BAR.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        metavar="NAME",
+        help="a namespace to serve; repeat for more (RUNYARD_NAMESPACES: separated by commas);"
+        " default: all",
+    )
+
+    def option(flag: str, default: str, describe: str, **more: object) -> None:
+        name = _PREFIX + flag.upper().replace("-", "_")
+        # argparse passes a default that is text through `type`, as if it had been typed.
+        parser.add_argument(
+            f"--{flag}",
+            default=environ.get(name) or default,
+            help=f"{describe} (default: {default or 'none'})",
+            **more,  # type: ignore[arg-type]
+        )
+
+    # In a pod the kubelet probes the pod's own address; elsewhere nobody else needs to reach us.
+    host = "0.0.0.0" if "KUBERNETES_SERVICE_HOST" in environ else "127.0.0.1"  # noqa: S104
+    option("image", "", "the operator's own image")
+    option("operator-namespace", "runyard-system", "where the operator runs")
+    option("workers", "8", "objects reconciled at once", type=_positive)
+    option("http-host", host, "address for metrics and probes")
+    option("http-port", "8080", "port for metrics and probes", type=_port)
+    option("log-level", "INFO", "least level logged", type=_level)
+    option("log-format", "json", "json or text", choices=("json", "text"))
+    option("kubeconfig", "", "kubeconfig file, for an operator outside the cluster")
+    return parser
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: give 0 to 65535")
+    return number
+
+
+def _level(text: str) -> str:
+    level = text.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise argparse.ArgumentTypeError(f"{text} is not one of DEBUG, INFO, WARNING, ERROR")
+    return level

@@ -1,0 +1,42 @@
+"""What a reconciler is given: the world behind a few names, all of them exchangeable in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runyard_operator.config import Config
+from runyard_operator.events import EventEmitter
+from runyard_operator.kube.api import KubeApi
+from runyard_operator.metrics import Metrics
+from runyard_operator.queue import Queue
+from runyard_operator.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Handed to `runyard_operator.reconcile.dispatch.build`.
+
+    Attributes:
+        kube: the API server.
+        store: what the watches have told; a hint that may be seconds old.
+        queue: to ask for a reconcile of another object.
+        metrics: counters.
+        config: settings.
+        now: the wall clock in UTC, in whole seconds, as timestamps of the API are.
+        emit: posts an Event about an object.
+    """
+
+    kube: KubeApi
+    store: Store
+    queue: Queue
+    metrics: Metrics
+    config: Config
+    now: Callable[[], datetime]
+    emit: EventEmitter
+
+
+def utc_now() -> datetime:
+    """The wall clock in UTC, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)

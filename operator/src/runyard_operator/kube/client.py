@@ -1,0 +1,233 @@
+"""`KubeApi` over HTTP, on the official client's configuration, credentials and transport."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException
+
+from runyard_operator import __version__
+from runyard_operator.kube.api import Object, Objects
+from runyard_operator.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    Unavailable,
+)
+from runyard_operator.kube.resources import Ref, resource
+
+Observe = Callable[[str, int, float], None]
+"""Is told of each call: the verb, the HTTP status (0: no answer) and the seconds it took."""
+
+CONNECT_SECONDS: Final = 5.0
+CALL_SECONDS: Final = 30.0
+LIST_SECONDS: Final = 90.0
+
+_JSON: Final = "application/json"
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
+
+
+class HttpKubeApi:
+    """See `KubeApi`.
+
+    Args:
+        configuration: as `transport.load_configuration` gives it.
+        observe: for metrics.
+    """
+
+    def __init__(self, configuration: Configuration, *, observe: Observe | None = None) -> None:
+        self._client = ApiClient(configuration)
+        self._client.user_agent = f"runyard-operator/{__version__}"
+        self._observe = observe
+
+    async def get(self, ref: Ref) -> Object | None:
+        try:
+            return _decode(await self._call("get", "GET", ref.path()))
+        except NotFound:
+            return None
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        limit: int = 500,
+    ) -> Objects:
+        objects, _ = await self.snapshot(
+            api_version, kind, namespace=namespace, label_selector=label_selector, limit=limit
+        )
+        return objects
+
+    async def snapshot(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
+    ) -> tuple[Objects, str]:
+        path = resource(api_version, kind).path(namespace)
+        query = {"limit": str(limit)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        objects: Objects = []
+        while True:
+            page = _decode(await self._call("list", "GET", path, query, seconds=LIST_SECONDS))
+            # The items of a list come without these two.
+            objects += ({**each, "apiVersion": api_version, "kind": kind} for each in page["items"])
+            token = page["metadata"].get("continue")
+            if not token:
+                return objects, page["metadata"]["resourceVersion"]
+            query["continue"] = token
+
+    async def create(self, manifest: Object) -> Object:
+        metadata = manifest["metadata"]
+        path = resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"))
+        return _decode(await self._call("create", "POST", path, body=manifest))
+
+    async def apply(
+        self, manifest: Object, *, manager: str, force: bool = True, subresource: str | None = None
+    ) -> Object:
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        path = Ref.of(manifest).path(subresource)
+        return _decode(await self._call("apply", "PATCH", path, query, manifest, _APPLY))
+
+    async def json_patch(self, ref: Ref, ops: Objects, *, subresource: str | None = None) -> Object:
+        try:
+            answer = await self._call(
+                "patch", "PATCH", ref.path(subresource), body=ops, content_type=_JSON_PATCH
+            )
+        except _PatchRefused as error:
+            # The API server says 422 both for a patch that cannot be applied (a failed `test`, a
+            # path that is not there) and for a result that validation refuses; only the latter
+            # lists causes.
+            raise Conflict(str(error), status=error.status, reason=error.reason) from None
+        return _decode(answer)
+
+    async def delete(
+        self, ref: Ref, *, uid: str | None = None, propagation: str = "Background"
+    ) -> bool:
+        options: Object = {"propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._call("delete", "DELETE", ref.path(), body=options)
+        except NotFound:
+            return False
+        return True
+
+    async def pod_log(self, ref: Ref, *, container: str, tail_lines: int, limit_bytes: int) -> str:
+        query = {
+            "container": container,
+            "tailLines": str(tail_lines),
+            "limitBytes": str(limit_bytes),
+        }
+        data = await self._call("log", "GET", ref.path("log"), query)
+        return data.decode("utf-8", errors="replace")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = _JSON,
+        seconds: float = CALL_SECONDS,
+    ) -> bytes:
+        started = time.monotonic()
+        status = 0
+        try:
+            method, url, headers, body, _ = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json, */*", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+            response = await self._client.call_api(
+                method, url, headers, body, _request_timeout=timeout
+            )
+            data: bytes = await response.read()
+            status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
+            detail = str(error) or type(error).__name__
+            raise Unavailable(f"{method} {path}: {detail}", reason="NoAnswer") from error
+        finally:
+            if self._observe is not None:
+                self._observe(verb, status, time.monotonic() - started)
+        if status >= 300:
+            raise _error(status, data, response.headers.get("Retry-After"), f"{method} {path}")
+        return data
+
+
+class _PatchRefused(Invalid):
+    """422 without causes."""
+
+
+def _decode(data: bytes) -> Object:
+    decoded: Object = json.loads(data)
+    return decoded
+
+
+def _error(status: int, data: bytes, retry_after: str | None, request: str) -> KubeError:
+    """The error for an answer; the message is the API server's own where it gave one."""
+    try:
+        said = json.loads(data)
+    except ValueError:
+        said = {}
+    if not isinstance(said, dict) or said.get("kind") != "Status":
+        said = {}
+    details = said.get("details") or {}
+    message = str(said.get("message") or data[:1024].decode("utf-8", errors="replace").strip())
+    text = f"{request}: {message or f'status {status}'}"
+    kind = _kind(status, said.get("reason") == "AlreadyExists", bool(details.get("causes")))
+    error = kind(text, status=status, reason=str(said.get("reason", "")))
+    if isinstance(error, Unavailable):
+        error.retry_after = _seconds(retry_after or details.get("retryAfterSeconds"))
+    return error
+
+
+def _kind(status: int, exists: bool, causes: bool) -> type[KubeError]:
+    match status:
+        case 404:
+            return NotFound
+        case 409:
+            return AlreadyExists if exists else Conflict
+        case 401 | 403:
+            return Forbidden
+        case 422 if not causes:
+            return _PatchRefused
+        case 400 | 405 | 406 | 413 | 415 | 422:
+            return Invalid
+        case 408 | 410 | 429:
+            # 410 is a list whose pages outlived the snapshot: the next try begins a new one.
+            return Unavailable
+    return Unavailable if status >= 500 else KubeError
+
+
+def _seconds(hint: Any) -> float | None:
+    try:
+        return max(float(hint), 0.0)
+    except (TypeError, ValueError):
+        return None
