@@ -1,0 +1,1 @@
+"""Helpers of the tests: waiting, kubectl, the audit log, an operator as a process."""

@@ -1,0 +1,50 @@
+"""Small experiments for tests, as plain manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WORKER = "testbed.local/worker:dev"
+TERMINAL = ("Succeeded", "Failed", "Cancelled", "Skipped")
+
+
+def job(name: str, script: str, **more: Any) -> dict[str, Any]:
+    """A task that runs a shell script as a Job."""
+    executor = {"job": {"image": WORKER, "imagePullPolicy": "IfNotPresent", "cpu": "50m"}}
+    return {
+        "name": name,
+        "script": {"inline": script, "entrypoint": "sh"},
+        "executor": executor,
+        **more,
+    }
+
+
+def train_job(name: str, script: str, *, nodes: int = 2, **more: Any) -> dict[str, Any]:
+    """A task that runs a shell script on every node of a TrainJob."""
+    block = {
+        "image": WORKER,
+        "imagePullPolicy": "IfNotPresent",
+        "cpu": "50m",
+        "numNodes": nodes,
+    }
+    return {
+        "name": name,
+        "script": {"inline": script, "entrypoint": "sh"},
+        "executor": {"trainJob": block},
+        **more,
+    }
+
+
+def experiment(name: str, *tasks: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """An Experiment of these tasks."""
+    return {
+        "apiVersion": "runyard.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": name},
+        "spec": {"tasks": list(tasks), **spec},
+    }
+
+
+def phase(obj: dict[str, Any] | None) -> str | None:
+    """The written phase of an experiment or unit."""
+    return (obj or {}).get("status", {}).get("phase")
