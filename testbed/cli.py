@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed import build, existing, state, status
-from testbed.down import down, down_all
+from testbed.down import down, down_all, stop
 from testbed.errors import ClusterError
 from testbed.layout import DEFAULT_NAME, Home, home_of
 from testbed.up import Wanted, load_images, up
@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("load", help="build images and load them into the node again")
     _name_option(command)
     command.add_argument("images", nargs="+", metavar="IMAGE", help="for example image/operator")
+    command = commands.add_parser("stop", help="stop a cluster and keep its state; `up` resumes")
+    _name_option(command)
     command = commands.add_parser("down", help="remove a cluster and all that it made")
     _name_option(command)
     command.add_argument("--all", action="store_true", help="all clusters of this user")
@@ -131,6 +133,9 @@ def _run(options: argparse.Namespace) -> int:
             return _up(options)
         case "load":
             load_images(home_of(options.name), tuple(options.images), _say)
+        case "stop":
+            if not stop(home_of(options.name), _say):
+                _say(f"there is no cluster {options.name!r}")
         case "down" if options.all:
             _say(f"{down_all(_say)} clusters removed")
         case "down":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,20 @@ class Cluster:
                 done.returncode, command, done.stdout, done.stderr
             )
         return done.stdout
+
+    @contextlib.contextmanager
+    def fresh_namespace(self, *, wait: bool) -> Iterator[str]:
+        """Make a namespace of a new name for the block and delete it at the end.
+
+        ``wait`` for the deletion where pods should be gone before the next test.
+        """
+        name = f"test-{secrets.token_hex(4)}"
+        self.kubectl("create", "namespace", name)
+        try:
+            yield name
+        finally:
+            waiting = ("--wait=true", "--timeout=180s") if wait else ("--wait=false",)
+            self.kubectl("delete", "namespace", name, "--ignore-not-found", *waiting)
 
     def down(self) -> None:
         """Remove the cluster and all that it made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -44,6 +45,29 @@ def _stop_processes(home: Home) -> None:
         procs.stop(process, hard=True)
 
 
+def _leave_machine(home: Home) -> None:
+    _stop_processes(home)
+    if ownership.owns(home):
+        namespaces.remove_cable()
+        cgroups.remove()
+        _unmount_all(home.root)
+        ownership.release(home)
+
+
+def stop(home: Home, say: Callable[[str], None]) -> bool:
+    """Stop the cluster and leave the machine as it was, but keep the cluster's state.
+
+    ``up`` resumes it: objects are there again, pods start anew. Returns False when there is no
+    such cluster.
+    """
+    with exclusively(home, say):
+        if not home.root.exists():
+            return False
+        _leave_machine(home)
+    say(f"cluster {home.name} is stopped; `up` resumes it")
+    return True
+
+
 def down(home: Home, say: Callable[[str], None]) -> bool:
     """Stop the cluster and remove all that it made, its data included.
 
@@ -53,12 +77,7 @@ def down(home: Home, say: Callable[[str], None]) -> bool:
     with exclusively(home, say):
         if not home.root.exists() and not supervise.strays(home):
             return False
-        _stop_processes(home)
-        if ownership.owns(home):
-            namespaces.remove_cable()
-            cgroups.remove()
-            _unmount_all(home.root)
-            ownership.release(home)
+        _leave_machine(home)
         if home.root.exists():
             shutil.rmtree(home.root)
     _remove_if_empty(home.lock.parent, home.root.parent)
@@ -73,5 +92,6 @@ def down_all(say: Callable[[str], None], root: Path | None = None) -> int:
 
 def _remove_if_empty(*folders: Path) -> None:
     for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
+        # Another command may use the folder this very moment.
+        with contextlib.suppress(OSError):
             folder.rmdir()

@@ -1,0 +1,35 @@
+"""One cluster of level ml, with real pods, for all end-to-end tests of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from testbed import state
+from testbed.cluster import Cluster, running_cluster, start_cluster
+from testbed.layout import DEFAULT_NAME, home_of
+
+IMAGES = ("image/operator",)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The user's own cluster when there is one, which then stays; else one for this run."""
+    if state.load(home_of(DEFAULT_NAME)) is not None:
+        yield start_cluster(DEFAULT_NAME, "ml", images=IMAGES, say=_say)
+        return
+    with running_cluster(DEFAULT_NAME, "ml", images=IMAGES, say=_say) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own; it and its pods are gone before the next test."""
+    with cluster.fresh_namespace(wait=True) as name:
+        yield name
