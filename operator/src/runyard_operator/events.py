@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from runyard_operator.kube.api import KubeApi, Object
 from runyard_operator.kube.errors import KubeError
@@ -71,7 +71,9 @@ class EventEmitter:
         self._recent: dict[tuple[str, str, str, str], float] = {}
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(BURST)
 
-    def __call__(self, obj: Object, type_: EventType, reason: str, message: str) -> bool:
+    async def __call__(
+        self, obj: Mapping[str, Any], *, type_: EventType, reason: str, message: str
+    ) -> bool:
         """Queues an event about `obj` (a dict with apiVersion, kind and metadata).
 
         Args:
@@ -115,7 +117,7 @@ class EventEmitter:
         except TimeoutError:
             logger.info("Some events were not posted before the end")
 
-    def _event(self, obj: Object, type_: EventType, reason: str, message: str) -> Object:
+    def _event(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> Object:
         metadata = obj["metadata"]
         namespace = metadata.get("namespace", "default")
         time = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")

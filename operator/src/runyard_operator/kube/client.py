@@ -104,8 +104,33 @@ class HttpKubeApi:
         self, manifest: Object, *, manager: str, force: bool = True, subresource: str | None = None
     ) -> Object:
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        path = Ref.of(manifest).path(subresource)
-        return _decode(await self._call("apply", "PATCH", path, query, manifest, _APPLY))
+        ref = Ref.of(manifest)
+        if subresource is not None:
+            manifest = await self._pinned(ref, manifest)
+        try:
+            answer = await self._call(
+                "apply", "PATCH", ref.path(subresource), query, manifest, _APPLY
+            )
+        except Invalid as error:
+            if error.status == 422 and "metadata.uid: Invalid value" in str(error):
+                raise Conflict(str(error), status=error.status, reason="UidMismatch") from None
+            raise
+        return _decode(answer)
+
+    async def _pinned(self, ref: Ref, manifest: Object) -> Object:
+        """The manifest with the resourceVersion that belongs to its uid.
+
+        For a subresource the API server ignores the uid: a status that was decided for an object
+        would land on another one of the same name that has taken its place.
+        """
+        metadata = manifest["metadata"]
+        if "uid" not in metadata or "resourceVersion" in metadata:
+            return manifest
+        stored = _decode(await self._call("get", "GET", ref.path()))["metadata"]
+        if stored["uid"] != metadata["uid"]:
+            raise Conflict(f"{ref} is another object by now", status=409, reason="UidMismatch")
+        pinned = {**metadata, "resourceVersion": stored["resourceVersion"]}
+        return {**manifest, "metadata": pinned}
 
     async def json_patch(self, ref: Ref, ops: Objects, *, subresource: str | None = None) -> Object:
         try:
