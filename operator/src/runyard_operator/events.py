@@ -71,9 +71,7 @@ class EventEmitter:
         self._recent: dict[tuple[str, str, str, str], float] = {}
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(BURST)
 
-    async def __call__(
-        self, obj: Mapping[str, Any], *, type_: EventType, reason: str, message: str
-    ) -> bool:
+    def __call__(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> bool:
         """Queues an event about `obj` (a dict with apiVersion, kind and metadata).
 
         Args:
