@@ -71,7 +71,9 @@ class EventEmitter:
         self._recent: dict[tuple[str, str, str, str], float] = {}
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(BURST)
 
-    def __call__(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> bool:
+    async def __call__(
+        self, obj: Mapping[str, Any], *, type_: EventType, reason: str, message: str
+    ) -> bool:
         """Queues an event about `obj` (a dict with apiVersion, kind and metadata).
 
         Args:

@@ -63,9 +63,9 @@ class Metrics:
             registry=self.registry,
         )
         self._transitions = Counter(
-            "runyard_unit_transitions",
-            "Changes of the phase of units, by the new phase and its reason",
-            ["phase", "reason"],
+            "runyard_phase_transitions",
+            "Changes of phase, by kind, new phase and its reason",
+            ["kind", "phase", "reason"],
             registry=self.registry,
         )
         self._events = Counter(
@@ -100,13 +100,13 @@ class Metrics:
         """Counts a call of the API server."""
         self._calls.labels(verb, str(status)).observe(seconds)
 
-    def submitted(self, backend: str, result: str) -> None:
+    def submission(self, backend: str, result: str) -> None:
         """Counts a submission; `result` is Submitted or the reason of the error."""
         self._submissions.labels(backend, result).inc()
 
-    def transitioned(self, phase: str, reason: str) -> None:
-        """Counts a unit's change of phase; `reason` is a documented constant."""
-        self._transitions.labels(phase, reason).inc()
+    def transition(self, kind: str, phase: str, reason: str) -> None:
+        """Counts a change of phase; `reason` is a documented constant."""
+        self._transitions.labels(kind, phase, reason).inc()
 
     def watched(self, kind: str) -> None:
         """Counts an event from a watch."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from runyard.api.constants import LABEL_EXPERIMENT, LABEL_UNIT_UID
 from runyard_operator.kube.api import Object, Objects
+from runyard_operator.kube.resources import Ref
 
 Name = tuple[str, str, str]
 """Kind, namespace (empty for cluster-scoped kinds) and name."""
@@ -32,7 +33,7 @@ class Store:
         self._indexes: dict[tuple[str, str], set[Name]] = defaultdict(set)
         self._tombstones: OrderedDict[Name, int] = OrderedDict()
 
-    def update(self, obj: Object) -> bool:
+    def put(self, obj: Object) -> bool:
         """Takes an object in; False when it is stale, or known as deleted.
 
         Our own writes go in here, too, before the watch echoes them: an echo of what is known
@@ -48,15 +49,23 @@ class Store:
             self._remember(name, _trim(obj))
         return True
 
-    def remove(self, obj: Object) -> bool:
-        """Takes a deletion in, given the last known state; False when a newer object is known."""
+    def delete(self, obj: Object) -> bool:
+        """Takes a deletion in, given the last state; False when a newer object is known."""
         name, version = _name(obj), _version(obj)
         if version < self._known(name):
             return False
-        # A late event of the life that has ended must not bring the object back.
         self._bury(name, version)
         self._forget(name)
         return True
+
+    def remove(self, ref: Ref) -> bool:
+        """Takes note that the API server does not have the object; whether it was known."""
+        name = (ref.kind, ref.namespace or "", ref.name)
+        if name not in self._objects:
+            return False
+        # A late event of the life that has ended must not bring it back.
+        self._bury(name, self._known(name))
+        return self._forget(name)
 
     def replace(
         self, kind: str, namespace: str | None, objects: Iterable[Object], version: str
@@ -75,7 +84,7 @@ class Store:
         listed = list(objects)
         names = {_name(each) for each in listed}
         changed = [each for each in listed if _version(each) > self._known(_name(each))]
-        changed = [each for each in changed if self.update(each)]
+        changed = [each for each in changed if self.put(each)]
         for name, obj in list(self._by_kind[kind].items()):
             outside = namespace is not None and name[1] != namespace
             if name in names or outside or _version(obj) > at:
@@ -85,9 +94,9 @@ class Store:
             changed.append(obj)
         return changed
 
-    def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        """The newest known state of an object; `namespace` is empty for cluster-scoped kinds."""
-        return self._objects.get((kind, namespace, name))
+    def get(self, ref: Ref) -> Object | None:
+        """The newest known state of an object."""
+        return self._objects.get((ref.kind, ref.namespace or "", ref.name))
 
     def list(self, kind: str, namespace: str | None = None) -> Objects:
         """All objects of a kind, in the order of their names."""
