@@ -55,11 +55,11 @@ class BackendError(Exception):
         self.message = message
 
 
-class Unreachable(BackendError):
+class Unreachable(BackendError):  # noqa: N818
     """No clear answer: nothing may be concluded, the same call is made again later."""
 
 
-class Stalled(BackendError):
+class Stalled(BackendError):  # noqa: N818
     """A human is needed (a right, a quota, a missing controller); retried with backoff."""
 
 
@@ -67,7 +67,7 @@ class ForeignObject(Stalled):
     """An object of the wanted name exists and is not ours: a human must rename or delete it."""
 
 
-class Refused(BackendError):
+class Refused(BackendError):  # noqa: N818
     """The request can never succeed as it is (invalid, forbidden, missing runtime)."""
 
 

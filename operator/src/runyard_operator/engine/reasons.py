@@ -32,6 +32,7 @@ NAME_CONFLICT: Final = "NameConflict"
 RUNTIME_NOT_FOUND: Final = "RuntimeNotFound"
 TRAINER_NOT_INSTALLED: Final = "TrainerNotInstalled"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
+FORBIDDEN: Final = "Forbidden"
 REFUSED: Final = "Refused"
 
 # The end

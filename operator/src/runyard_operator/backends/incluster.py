@@ -1,0 +1,186 @@
+"""What the executors that make Kubernetes objects share: submit, observe, cancel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from runyard.api.constants import LABEL_ATTEMPT
+from runyard.api.unit import Handle
+from runyard_operator.backends import answers
+from runyard_operator.backends.base import ForeignObject, Manifest, Plan, Target, Unreachable
+from runyard_operator.backends.pods import result
+from runyard_operator.backends.pods.labels import is_ours, selector
+from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.bundles.bundle import same_content
+from runyard_operator.engine import reasons
+from runyard_operator.engine.observation import Observation, State
+from runyard_operator.kube.api import KubeApi, Object
+from runyard_operator.kube.errors import AlreadyExists, Conflict, KubeError
+from runyard_operator.kube.resources import Ref
+from runyard_operator.store import Store
+
+_POD_ENDED: Final = frozenset({"Succeeded", "Failed"})
+
+
+class InClusterBackend(ABC):
+    """See `base.Backend`. A child has a name that the attempt determines: a second create of the
+    same attempt meets the first one's object and adopts it."""
+
+    kind: str
+    child_api: ClassVar[str]
+    child_kind: ClassVar[str]
+
+    def __init__(self, kube: KubeApi, store: Store, config: PodConfig) -> None:
+        self._kube = kube
+        self._store = store
+        self._config = config
+
+    @abstractmethod
+    def child_name(self, target: Target) -> str:
+        """The name of the attempt's Job or TrainJob."""
+
+    @abstractmethod
+    async def plan(self, target: Target) -> Plan:
+        """The exact request. It may read the API server; it writes nothing.
+
+        Raises:
+            Unreachable, Stalled, Refused: see `base.Backend.submit`.
+        """
+
+    @abstractmethod
+    def look(
+        self, target: Target, child: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]
+    ) -> Observation:
+        """The observation of a child that is ours. Pure."""
+
+    async def submit(self, target: Target) -> tuple[Handle, str]:
+        """See `base.Backend`."""
+        plan = await self.plan(target)
+        for manifest in plan.bundles:
+            await self._stage(target, manifest)
+        *before, job = plan.objects
+        for manifest in before:
+            found = await self._create(target, manifest)
+            if found["metadata"].get("deletionTimestamp"):
+                raise Unreachable(
+                    reasons.UNREACHABLE, f"waiting for the deletion of {Ref.of(manifest)} to end"
+                )
+        # A job of ours that is being deleted is adopted too: made anew, the attempt would run
+        # twice.
+        return result.handle_of(await self._create(target, job)), plan.digest
+
+    async def _stage(self, target: Target, manifest: Manifest) -> None:
+        """Makes a bundle's ConfigMap, or becomes one more owner of the one that is there."""
+        ref = Ref.of(manifest)
+        try:
+            found = await self._kube.get(ref)
+            if found is not None and not same_content(found, manifest):
+                raise ForeignObject(
+                    reasons.NAME_CONFLICT,
+                    f"{ref} exists and is not the code that its name stands for: delete it",
+                )
+            if found is None or not _owned_by(found, target.uid):
+                found = await self._kube.apply(manifest, manager=f"runyard-unit-{target.uid}")
+        except KubeError as error:
+            raise answers.to_backend_error(error, ref) from error
+        if found["metadata"].get("deletionTimestamp"):
+            raise Unreachable(reasons.UNREACHABLE, f"waiting for the deletion of {ref} to end")
+
+    async def _create(self, target: Target, manifest: Manifest) -> Object:
+        """Creates an object, or adopts the one that an earlier call for this attempt created."""
+        ref = Ref.of(manifest)
+        try:
+            return await self._kube.create(manifest)
+        except AlreadyExists:
+            found = await self._get(ref)
+        except KubeError as error:
+            raise answers.to_backend_error(error, ref) from error
+        if found is None:
+            raise Unreachable(reasons.UNREACHABLE, f"{ref} was there and is gone: asking again")
+        if not is_ours(found, target):
+            raise ForeignObject(
+                reasons.NAME_CONFLICT,
+                f"{ref} exists and was not made for this unit: delete or rename it, and the unit"
+                " goes on",
+            )
+        return found
+
+    async def _get(self, ref: Ref) -> Object | None:
+        try:
+            return await self._kube.get(ref)
+        except KubeError as error:
+            raise answers.to_backend_error(error, ref) from error
+
+    async def observe(self, target: Target, handle: Handle | None) -> Observation:
+        """See `base.Backend`."""
+        ref = self._ref(target)
+        try:
+            child = self._store.get(ref)
+            if child is None or not is_ours(child, target):
+                child = await self._kube.get(ref)
+            if child is None or not is_ours(child, target):
+                return await self._absent(target, handle)
+            # The end is told once and for good: then the pods are read afresh, since the cache
+            # may not have their exit codes and outputs yet.
+            if result.is_terminal(child):
+                pods = await self._pods(target)
+            else:
+                pods = self._cached_pods(target)
+        except KubeError as error:
+            return Observation(
+                state=State.UNKNOWN,
+                handle=handle,
+                reason=reasons.UNREACHABLE,
+                message=f"the API server gives no answer: {error}",
+            )
+        return self.look(target, child, pods)
+
+    async def _absent(self, target: Target, handle: Handle | None) -> Observation:
+        """The child is gone; its pods may outlive it."""
+        pods = await self._pods(target)
+        alive = [each for each in pods if (each["status"].get("phase")) not in _POD_ENDED]
+        if alive:
+            names = ", ".join(sorted(each["metadata"]["name"] for each in alive)[:3])
+            return Observation(
+                state=State.TERMINATING, handle=handle, message=f"pods still run: {names}"
+            )
+        return Observation(state=State.ABSENT, handle=handle)
+
+    async def _pods(self, target: Target) -> list[Object]:
+        return await self._kube.list(
+            "v1", "Pod", namespace=target.namespace, label_selector=selector(target)
+        )
+
+    def _cached_pods(self, target: Target) -> list[Object]:
+        return [
+            each
+            for each in self._store.children(target.uid, "Pod")
+            if each["metadata"]["labels"].get(LABEL_ATTEMPT) == str(target.attempt)
+        ]
+
+    async def cancel(self, target: Target, handle: Handle | None) -> None:
+        """See `base.Backend`."""
+        ref = self._ref(target)
+        uid = handle.uid if handle is not None else None
+        if uid is None:
+            found = await self._get(ref)
+            if found is None or not is_ours(found, target):
+                return
+            uid = str(found["metadata"]["uid"])
+        try:
+            # In the foreground the child stays until its pods have ended, so its absence says so.
+            await self._kube.delete(ref, uid=uid, propagation="Foreground")
+        except Conflict:
+            return  # another object has the name by now: ours is gone
+        except KubeError as error:
+            raise answers.to_backend_error(error, ref) from error
+
+    def _ref(self, target: Target) -> Ref:
+        return Ref(self.child_api, self.child_kind, self.child_name(target), target.namespace)
+
+
+def _owned_by(obj: Mapping[str, Any], uid: str) -> bool:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return any(each["uid"] == uid for each in owners)

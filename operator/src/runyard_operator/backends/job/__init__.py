@@ -1,0 +1,1 @@
+"""The `job` executor: one pod, run by a Kubernetes Job."""

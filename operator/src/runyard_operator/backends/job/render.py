@@ -1,0 +1,74 @@
+"""A task as a batch/v1 Job. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runyard_operator.backends import naming
+from runyard_operator.backends.base import Manifest, Plan, Refused, Target
+from runyard_operator.backends.planning import plan
+from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods.command import command
+from runyard_operator.backends.pods.labels import labels, marks
+from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.engine import reasons
+
+CONTAINER: Final = "main"
+
+
+def render(target: Target, config: PodConfig) -> Plan:
+    """The exact request for the attempt.
+
+    Raises:
+        Refused: the spec names no image, or its inline files cannot be packed.
+    """
+    fields = target.spec.executor.job
+    if fields is None:
+        raise Refused(reasons.INVALID_SPEC, "the unit has no executor.job")
+    if fields.image is None:
+        raise Refused(
+            reasons.INVALID_SPEC,
+            "executor.job.image is not set: name a container image in the task, in spec.defaults"
+            " or in the profile",
+        )
+    staged = template.stage(target)
+    main: Manifest = {
+        "name": CONTAINER,
+        "image": fields.image,
+        "command": command(target.spec, target.name),
+        "env": template.environment(target),
+        **template.container_fields(fields),
+    }
+    resources = template.resources(fields, fields.gpus)
+    if resources:
+        main["resources"] = resources
+    pod: Manifest = {
+        "metadata": {"labels": labels(target), "annotations": marks(target)},
+        "spec": {
+            "restartPolicy": "Never",
+            **template.pod_fields(fields, config),
+            "initContainers": [template.init_container(target.spec, staged, config)],
+            "containers": [main],
+            "volumes": template.volumes(target.spec, fields, staged),
+        },
+    }
+    job: Manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": naming.job_name(target.name, target.attempt),
+            "namespace": target.namespace,
+            "labels": labels(target),
+            "annotations": marks(target),
+            "ownerReferences": template.owned(target),
+        },
+        # A try is an attempt of the unit: the Job itself never makes a second pod.
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            "template": pod,
+        },
+    }
+    return plan(target, staged, [job])

@@ -1,0 +1,165 @@
+"""Why an attempt failed, told by its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from runyard.api.unit import FailureClass
+from runyard_operator.backends.pods import outputs
+from runyard_operator.backends.pods.command import EXIT_OUTPUTS
+from runyard_operator.backends.pods.template import INIT_CONTAINER
+from runyard_operator.backends.pods.view import ContainerView, PodView
+from runyard_operator.engine import reasons
+
+MAX_LINES: Final = 20
+MAX_LINE: Final = 1024
+
+_LATE: Final = datetime.max.replace(tzinfo=UTC)
+
+_DISRUPTIONS: Final[Mapping[str, FailureClass]] = {
+    "PreemptionByScheduler": FailureClass.PREEMPTED,
+    "EvictionByEvictionAPI": FailureClass.PREEMPTED,
+    "TerminationByKubelet": FailureClass.PREEMPTED,
+    "DeletionByTaintManager": FailureClass.NODE_FAILURE,
+    "DeletionByPodGC": FailureClass.NODE_FAILURE,
+}
+_POD_REASONS: Final[Mapping[str, FailureClass]] = {
+    "Evicted": FailureClass.PREEMPTED,
+    "Preempting": FailureClass.PREEMPTED,
+    "Preempted": FailureClass.PREEMPTED,
+    "NodeLost": FailureClass.NODE_FAILURE,
+    "NodeShutdown": FailureClass.NODE_FAILURE,
+    "Shutdown": FailureClass.NODE_FAILURE,
+    "Terminated": FailureClass.NODE_FAILURE,
+}
+_CONTAINER_REASONS: Final[Mapping[str, FailureClass]] = {
+    "OOMKilled": FailureClass.OUT_OF_MEMORY,
+    "ContainerStatusUnknown": FailureClass.NODE_FAILURE,
+    "StartError": FailureClass.LAUNCH_FAILED,
+    "ContainerCannotRun": FailureClass.LAUNCH_FAILED,
+    "RunContainerError": FailureClass.LAUNCH_FAILED,
+}
+_POD_FAILED: Final = frozenset(
+    {"BackoffLimitExceeded", "FailedJobs", "PodFailurePolicy", "ReachedMaxRestarts"}
+)
+"""Reasons of a Failed condition that mean that a pod failed; with none left, it was deleted."""
+_EXIT_HINTS: Final[Mapping[int, str]] = {
+    126: "the program is there and cannot be executed",
+    127: "a program was not found: is it in the image?",
+    137: "it was killed (SIGKILL)",
+    139: "it crashed (SIGSEGV)",
+    143: "it was asked to end (SIGTERM)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The end of the pod that failed first."""
+
+    failure_class: FailureClass
+    reason: str
+    message: str
+    node: str | None = None
+    exit_code: int | None = None
+    last_log_lines: tuple[str, ...] = ()
+
+
+def last_lines(text: str) -> tuple[str, ...]:
+    """The last lines of a container's log, bounded in number and length."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return tuple(line[:MAX_LINE] for line in lines if line)[-MAX_LINES:]
+
+
+def culprit(pods: Sequence[PodView]) -> PodView | None:
+    """The pod that failed first: the others fail or are stopped because it did."""
+
+    def when(pod: PodView) -> tuple[datetime, int]:
+        ends = [each.finished for each in (*pod.init, pod.main) if each and each.finished]
+        return max(ends, default=_LATE), pod.rank
+
+    return min((each for each in pods if _failed(each)), key=when, default=None)
+
+
+def _failed(pod: PodView) -> bool:
+    return pod.phase == "Failed" or (pod.main is not None and bool(pod.main.exit_code))
+
+
+def why_failed(pods: Sequence[PodView], verdict: Mapping[str, str]) -> Failure:
+    """The failure of an attempt; `verdict` is the Failed condition of its job."""
+    pod = culprit(pods)
+    if pod is None:
+        return _without_pod(verdict)
+    broken = next((each for each in pod.init if each.exit_code), None)
+    if broken is not None:
+        return _of(pod, broken, FailureClass.LAUNCH_FAILED, _init_message(pod, broken))
+    main = pod.main
+    if main is not None and main.exit_code == EXIT_OUTPUTS:
+        refusal = outputs.refusal(main.end_message)
+        if refusal is not None:
+            return _of(pod, main, FailureClass.ERROR, refusal, reasons.OUTPUTS_MISSING)
+    kind, detail = _classify(pod)
+    return _of(pod, main, kind, f"pod {pod.name}: {detail}")
+
+
+def _without_pod(verdict: Mapping[str, str]) -> Failure:
+    reason = verdict.get("reason") or ""
+    if reason in _POD_FAILED:
+        return Failure(
+            failure_class=FailureClass.PREEMPTED,
+            reason=FailureClass.PREEMPTED.value,
+            message="a pod of the job was deleted from outside before it ended (a drained node, an"
+            " eviction, or kubectl delete pod)",
+        )
+    return Failure(
+        failure_class=FailureClass.ERROR,
+        reason=FailureClass.ERROR.value,
+        message=f"{reason}: {verdict.get('message') or ''}".strip(": "),
+    )
+
+
+def _of(
+    pod: PodView,
+    container: ContainerView | None,
+    kind: FailureClass,
+    message: str,
+    reason: str | None = None,
+) -> Failure:
+    framed = reason == reasons.OUTPUTS_MISSING
+    return Failure(
+        failure_class=kind,
+        reason=reason or kind.value,
+        message=message,
+        node=pod.node,
+        exit_code=container.exit_code if container else None,
+        last_log_lines=last_lines(container.end_message) if container and not framed else (),
+    )
+
+
+def _init_message(pod: PodView, container: ContainerView) -> str:
+    said = container.end_message.strip().splitlines()
+    if container.name == INIT_CONTAINER and said:
+        return said[-1]
+    return f"pod {pod.name}: init container {container.name} ended with {container.exit_code}"
+
+
+def _classify(pod: PodView) -> tuple[FailureClass, str]:
+    """Class and detail. Memory speaks first: an eviction would be told as such anyway."""
+    main = pod.main
+    if main is not None and main.end_reason == "OOMKilled":
+        return FailureClass.OUT_OF_MEMORY, "out of memory: raise executor memory or memoryLimit"
+    if pod.reason in _POD_REASONS:
+        return _POD_REASONS[pod.reason], f"{pod.reason}: {pod.message}".rstrip(": ")
+    if pod.disruption is not None:
+        reason, message = pod.disruption
+        return _DISRUPTIONS.get(reason, FailureClass.NODE_FAILURE), f"{reason}: {message}"
+    if main is None or main.exit_code is None:
+        # The kubelet turned the pod down (OutOfcpu, NodeAffinity, ...): nothing of it has run.
+        return FailureClass.LAUNCH_FAILED, f"{pod.reason or 'Failed'}: {pod.message}".rstrip(": ")
+    if main.end_reason in _CONTAINER_REASONS:
+        detail = f"{main.end_reason}: {main.end_message}".rstrip(": \n")
+        return _CONTAINER_REASONS[main.end_reason], detail
+    hint = _EXIT_HINTS.get(main.exit_code)
+    return FailureClass.ERROR, f"exit code {main.exit_code}" + (f", {hint}" if hint else "")

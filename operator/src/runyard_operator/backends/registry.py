@@ -1,0 +1,22 @@
+"""The executors that this operator knows: one line for each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runyard_operator.backends.base import Backend
+from runyard_operator.backends.incluster import InClusterBackend
+from runyard_operator.backends.job.backend import JobBackend
+from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.trainjob.backend import TrainJobBackend
+from runyard_operator.config import Config
+from runyard_operator.kube.api import KubeApi
+from runyard_operator.store import Store
+
+IN_CLUSTER: Final[tuple[type[InClusterBackend], ...]] = (JobBackend, TrainJobBackend)
+
+
+def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:
+    """The backends by the name of their executor block."""
+    pods = PodConfig(image=config.image)
+    return {each.kind: each(kube, store, pods) for each in IN_CLUSTER}

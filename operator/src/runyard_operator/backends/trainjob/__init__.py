@@ -1,0 +1,1 @@
+"""The `trainJob` executor: a Kubeflow TrainJob (trainer.kubeflow.org/v1alpha1)."""

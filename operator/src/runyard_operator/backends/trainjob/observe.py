@@ -1,0 +1,47 @@
+"""A TrainJob and its pods to what they say about the attempt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runyard_operator.backends.base import Target
+from runyard_operator.backends.pods import result
+from runyard_operator.backends.pods.view import instant, pod_view
+from runyard_operator.backends.trainjob.runtime import TRAINER_JOB
+from runyard_operator.engine.observation import Observation
+
+
+def observe(
+    target: Target, child: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]
+) -> Observation:
+    """The state of the attempt's TrainJob.
+
+    Only its conditions end it: a pod that failed may be made anew by its runtime. It runs when
+    the Trainer says that its node job is ready, or when the task runs in every pod.
+    """
+    if child["metadata"].get("deletionTimestamp"):
+        return result.terminating(child)
+    views = result.newest([pod_view(each) for each in pods])
+    trainers = [each for each in views if each.job in ("", TRAINER_JOB)]
+    complete = result.condition(child, "Complete")
+    if complete is not None:
+        ended = instant(complete.get("lastTransitionTime"))
+        return result.succeeded(target, child, trainers, ended)
+    verdict = result.condition(child, "Failed")
+    if verdict is not None:
+        return result.failed(child, views, verdict)
+    expected = (child["spec"].get("trainer") or {}).get("numNodes") or 1
+    if _node_job_runs(child) or result.started(trainers) >= expected:
+        return result.running(child, trainers)
+    return result.waiting(child, views, expected)
+
+
+def _node_job_runs(child: Mapping[str, Any]) -> bool:
+    jobs = (child.get("status") or {}).get("jobsStatus") or []
+    return any(
+        each.get(count)
+        for each in jobs
+        if each["name"] == TRAINER_JOB
+        for count in ("ready", "succeeded", "failed")
+    )

@@ -1,0 +1,81 @@
+"""A task as a TrainJob, built with the Trainer's own models. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubeflow_trainer_api import models
+
+from runyard.api.executor import TrainJobExecutor
+from runyard_operator.backends import naming
+from runyard_operator.backends.base import Manifest, Plan, Refused, Target
+from runyard_operator.backends.planning import plan
+from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods.command import command
+from runyard_operator.backends.pods.labels import labels, marks
+from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.trainjob.runtime import derive
+from runyard_operator.engine import reasons
+from runyard_operator.kube.resources import TRAINER
+
+
+def executor_fields(target: Target) -> TrainJobExecutor:
+    """The unit's executor block.
+
+    Raises:
+        Refused: it has another one.
+    """
+    fields = target.spec.executor.train_job
+    if fields is None:
+        raise Refused(reasons.INVALID_SPEC, "the unit has no executor.trainJob")
+    return fields
+
+
+def render(target: Target, source: Mapping[str, Any], config: PodConfig) -> Plan:
+    """The exact request for the attempt: its runtime, then its TrainJob.
+
+    Raises:
+        Refused: the runtime cannot run the task, or its inline files cannot be packed.
+    """
+    fields = executor_fields(target)
+    staged = template.stage(target)
+    runtime = derive(target, fields, source, staged, config)
+    return plan(target, staged, [runtime, _train_job(target, fields)])
+
+
+def _train_job(target: Target, fields: TrainJobExecutor) -> Manifest:
+    name = naming.trainjob_name(target.name, target.attempt)
+    resources = template.resources(fields, fields.gpus_per_node)
+    trainer = models.TrainerV1alpha1Trainer(
+        image=fields.image,
+        command=command(target.spec, target.name),
+        env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in template.environment(target)],
+        num_nodes=fields.num_nodes or 1,
+        num_proc_per_node=fields.nprocs_per_node,
+        resources_per_node=models.IoK8sApiCoreV1ResourceRequirements.from_dict(resources)
+        if resources
+        else None,
+    )
+    job = models.TrainerV1alpha1TrainJob(
+        api_version=TRAINER,
+        kind="TrainJob",
+        metadata=models.IoK8sApimachineryPkgApisMetaV1ObjectMeta(
+            name=name,
+            namespace=target.namespace,
+            labels=labels(target),
+            annotations=marks(target),
+            owner_references=[
+                models.IoK8sApimachineryPkgApisMetaV1OwnerReference.from_dict(each)
+                for each in template.owned(target)
+            ],
+        ),
+        spec=models.TrainerV1alpha1TrainJobSpec(
+            runtime_ref=models.TrainerV1alpha1RuntimeRef(
+                api_group=TRAINER.partition("/")[0], kind="TrainingRuntime", name=name
+            ),
+            trainer=trainer,
+        ),
+    )
+    manifest: Manifest = job.to_dict()
+    return manifest

@@ -1,0 +1,152 @@
+"""The TrainingRuntime of an attempt: the referenced one, with the task's code and pod fields. Pure.
+
+A TrainJob can only patch what its runtime has; it cannot bring an init container. So each attempt
+gets a runtime of its own, copied from the one that the user names. Nothing is left out of the copy,
+fields that this version does not know included.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from runyard.api.constants import GROUP
+from runyard.api.executor import TrainJobExecutor
+from runyard_operator.backends import naming
+from runyard_operator.backends.base import Manifest, Refused, Target
+from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods.labels import labels, marks
+from runyard_operator.backends.pods.template import PodConfig, Staged
+from runyard_operator.engine import reasons
+from runyard_operator.kube.resources import TRAINER
+
+CONTAINER: Final = "node"
+"""The name that the Trainer expects of the container that it configures."""
+TRAINER_JOB: Final = "node"
+_TRAINER_PREFIX: Final = "trainer.kubeflow.org/"
+STEP_LABEL: Final = "trainer.kubeflow.org/trainjob-ancestor-step"
+STEP_TRAINER: Final = "trainer"
+ANNOTATION_RUNTIME: Final = f"{GROUP}/runtime"
+ANNOTATION_GENERATION: Final = f"{GROUP}/runtime-generation"
+
+
+def derive(
+    target: Target,
+    fields: TrainJobExecutor,
+    source: Mapping[str, Any],
+    staged: Staged,
+    config: PodConfig,
+) -> Manifest:
+    """The namespaced runtime of the attempt.
+
+    `source` is the referenced runtime as the API server gives it.
+
+    Raises:
+        Refused: the runtime has no trainer that could run the task.
+    """
+    spec = copy.deepcopy(dict(source["spec"]))
+    name = f"{source['kind']}/{source['metadata']['name']}"
+    _check(target, spec, name)
+    jobs = spec["template"]["spec"]["replicatedJobs"]
+    for job in jobs:
+        pod = job["template"].setdefault("spec", {}).setdefault("template", {})
+        _mark(pod, target)
+        if _is_trainer(job):
+            _equip(job["template"]["spec"], target, fields, staged, config)
+    generation = str(source["metadata"].get("generation", 0))
+    return {
+        "apiVersion": TRAINER,
+        "kind": "TrainingRuntime",
+        "metadata": {
+            "name": naming.trainjob_name(target.name, target.attempt),
+            "namespace": target.namespace,
+            "labels": {**_trainer_labels(source), **labels(target)},
+            "annotations": {
+                **marks(target),
+                ANNOTATION_RUNTIME: name,
+                ANNOTATION_GENERATION: generation,
+            },
+            "ownerReferences": template.owned(target),
+        },
+        "spec": spec,
+    }
+
+
+def _trainer_labels(source: Mapping[str, Any]) -> dict[str, str]:
+    """Those that the Trainer reads; GitOps tools would take the copy with theirs for their own."""
+    found = source["metadata"].get("labels") or {}
+    return {key: value for key, value in found.items() if key.startswith(_TRAINER_PREFIX)}
+
+
+def _check(target: Target, spec: Mapping[str, Any], name: str) -> None:
+    jobs = ((spec.get("template") or {}).get("spec") or {}).get("replicatedJobs") or []
+    trainers = [job for job in jobs if _is_trainer(job)]
+    if not any(_main(job["template"].get("spec") or {}) for job in trainers):
+        raise Refused(
+            reasons.INVALID_SPEC,
+            f"{name} has no trainer job with a container {CONTAINER!r}: name another runtime in"
+            " executor.trainJob.runtime",
+        )
+    if target.spec.launcher is not None and "torch" not in (spec.get("mlPolicy") or {}):
+        raise Refused(
+            reasons.INVALID_SPEC,
+            f"launcher.torchrun needs a torch runtime, and {name} is none: name one in"
+            " executor.trainJob.runtime, or leave the launcher out",
+        )
+
+
+def _is_trainer(job: Mapping[str, Any]) -> bool:
+    found = (job["template"].get("metadata") or {}).get("labels") or {}
+    return job.get("name") == TRAINER_JOB or found.get(STEP_LABEL) == STEP_TRAINER
+
+
+def _main(job_spec: Mapping[str, Any]) -> dict[str, Any] | None:
+    pod = (job_spec.get("template") or {}).get("spec") or {}
+    containers = pod.get("containers") or []
+    return next((each for each in containers if each["name"] == CONTAINER), None)
+
+
+def _mark(pod: dict[str, Any], target: Target) -> None:
+    """Labels reach the pods by the template alone: a TrainJob's own go nowhere."""
+    metadata = pod.setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels(target)}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), **marks(target)}
+
+
+def _equip(
+    job_spec: dict[str, Any],
+    target: Target,
+    fields: TrainJobExecutor,
+    staged: Staged,
+    config: PodConfig,
+) -> None:
+    # The Trainer restarts pods and JobSet restarts containers unless they are told otherwise; here
+    # a restart is an attempt of the unit. A runtime that says more is believed.
+    job_spec.setdefault("backoffLimit", 0)
+    job_spec.setdefault("podReplacementPolicy", "Failed")
+    pod: dict[str, Any] = job_spec["template"].setdefault("spec", {})
+    pod.setdefault("restartPolicy", "Never")
+    wanted = template.pod_fields(fields, config)
+    if fields.service_account_name is None and "serviceAccountName" in pod:
+        del wanted["automountServiceAccountToken"]
+    secrets = template.upsert(
+        pod.get("imagePullSecrets") or [], wanted.pop("imagePullSecrets", []), "name"
+    )
+    selector = {**(pod.get("nodeSelector") or {}), **wanted.pop("nodeSelector", {})}
+    pod.update(wanted)
+    pod.update({k: v for k, v in (("imagePullSecrets", secrets), ("nodeSelector", selector)) if v})
+    init = [template.init_container(target.spec, staged, config)]
+    pod["initContainers"] = [*init, *(pod.get("initContainers") or [])]
+    pod["volumes"] = template.upsert(
+        pod.get("volumes") or [], template.volumes(target.spec, fields, staged), "name"
+    )
+    main = _main(job_spec)
+    if main is None:
+        return
+    # The TrainJob brings the command; arguments that stay here would be added to it.
+    main.pop("command", None)
+    main.pop("args", None)
+    ours = template.container_fields(fields)
+    mounts = template.upsert(main.get("volumeMounts") or [], ours["volumeMounts"], "mountPath")
+    main.update({**ours, "volumeMounts": mounts})
