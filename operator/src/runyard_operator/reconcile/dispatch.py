@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from runyard_operator.backends import registry
-from runyard_operator.bundles.stage import Stager
 from runyard_operator.context import Context
 from runyard_operator.queue import Key
 from runyard_operator.reconcile.experiment import ExperimentReconciler
@@ -16,7 +15,7 @@ Worker = Callable[[Key], Awaitable[float | None]]
 
 def build(context: Context) -> Worker:
     """The worker that the queue runs: it returns the seconds until the key's next turn."""
-    experiments = ExperimentReconciler(context, Stager(context.kube))
+    experiments = ExperimentReconciler(context)
     units = UnitReconciler(context, registry.build(context.kube, context.store, context.config))
     by_kind: dict[str, Worker] = {
         "Experiment": experiments.reconcile,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT
 from runyard.api.experiment import ExperimentPhase, ExperimentSpec
 from runyard.api.profile import ProfileSpec
-from runyard_operator.bundles.stage import Stager
 from runyard_operator.context import Context
 from runyard_operator.engine import conditions, effects, merge, naming, reasons
 from runyard_operator.engine.experiment import (
@@ -19,10 +16,12 @@ from runyard_operator.engine.experiment import (
     TaskUnit,
     plan,
 )
+from runyard_operator.events import EventType
+from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.queue import Key
-from runyard_operator.reconcile import manifests, views
+from runyard_operator.reconcile import code, manifests, views
 from runyard_operator.reconcile.writer import StaleError, Writer, refresh
 
 KIND = "Experiment"
@@ -38,9 +37,8 @@ class _Units:
 class ExperimentReconciler:
     """Brings experiments forward, one pass at a time; it remembers nothing between passes."""
 
-    def __init__(self, context: Context, stager: Stager) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._stager = stager
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; the seconds until the next one, or None to wait for an event."""
@@ -57,14 +55,14 @@ class ExperimentReconciler:
             return 0.0
         return decision.requeue_after
 
-    async def _gather(self, obj: Mapping[str, Any]) -> ExperimentView:
+    async def _gather(self, obj: Object) -> ExperimentView:
         metadata = obj["metadata"]
         spec = views.experiment_spec(obj)
         status = views.experiment_status(obj)
         made = conditions.is_true(status.conditions, conditions.UNITS_CREATED)
         ended = status.completion_time is not None
         units = await self._units(obj, spec, verify=made and not ended)
-        staged = self._stager.code_of(spec.code) if spec.code and not made else None
+        staged = code.staged(spec.code) if spec.code and not made else None
         return ExperimentView(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -80,7 +78,7 @@ class ExperimentReconciler:
             finalizer=views.has_finalizer(obj),
         )
 
-    async def _units(self, obj: Mapping[str, Any], spec: ExperimentSpec, *, verify: bool) -> _Units:
+    async def _units(self, obj: Object, spec: ExperimentSpec, *, verify: bool) -> _Units:
         """The units by task. Where a cache's "no" would count, the API server is asked."""
         uid = obj["metadata"]["uid"]
         units = _Units()
@@ -101,7 +99,7 @@ class ExperimentReconciler:
                 units.foreign[task.name] = Foreign(ref.name, views.deleting(found))
         return units
 
-    async def _live_units(self, obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    async def _live_units(self, obj: Object) -> dict[str, Object]:
         """Before the experiment lets go of its finalizer, no cache may say that no unit is left."""
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         selector = f"{LABEL_EXPERIMENT}={name}"
@@ -139,12 +137,9 @@ class ExperimentReconciler:
         self._context.metrics.transition(KIND, str(after), decision.status.reason or reasons.NONE)
         bad = after in (ExperimentPhase.FAILED, ExperimentPhase.CANCELLED)
         parts = (decision.status.reason, decision.status.message)
-        await self._context.emit(
-            writer.obj,
-            type_="Warning" if bad else "Normal",
-            reason=str(after),
-            message=": ".join(each for each in parts if each),
-        )
+        text = ": ".join(each for each in parts if each)
+        type_: EventType = "Warning" if bad else "Normal"
+        await self._context.emit(writer.obj, type_=type_, reason=str(after), message=text)
 
     async def _act(self, writer: Writer, decision: ExperimentDecision) -> None:
         for effect in decision.effects:
@@ -162,12 +157,14 @@ class ExperimentReconciler:
                 case effects.DeleteUnit():
                     await self._delete(writer.obj, effect)
 
-    async def _stage(self, obj: Mapping[str, Any]) -> None:
-        code = views.experiment_spec(obj).code
-        if code is not None:
-            await self._stager.stage_code(code, obj)
+    async def _stage(self, obj: Object) -> None:
+        source = views.experiment_spec(obj).code
+        manifest = code.config_map(source, obj) if source else None
+        if manifest is not None:
+            manager = f"runyard-experiment-{obj['metadata']['uid']}"
+            await self._context.kube.apply(manifest, manager=manager)
 
-    async def _create(self, obj: Mapping[str, Any], effect: effects.CreateUnit) -> None:
+    async def _create(self, obj: Object, effect: effects.CreateUnit) -> None:
         manifest = manifests.unit(obj, effect.task, effect.spec)
         try:
             self._context.store.put(await self._context.kube.create(manifest))
@@ -176,7 +173,7 @@ class ExperimentReconciler:
             await refresh(self._context, Ref.of(manifest))
         self._wake(obj, effect.task)
 
-    async def _update(self, obj: Mapping[str, Any], effect: effects.UpdateUnit) -> None:
+    async def _update(self, obj: Object, effect: effects.UpdateUnit) -> None:
         ref = self._unit_ref(obj, effect.task)
         current = self._context.store.get(ref)
         operations = manifests.unit_patch(current, effect.uid, effect.spec) if current else []
@@ -189,18 +186,18 @@ class ExperimentReconciler:
             raise StaleError(f"{ref} has changed meanwhile") from error
         self._wake(obj, effect.task)
 
-    async def _delete(self, obj: Mapping[str, Any], effect: effects.DeleteUnit) -> None:
+    async def _delete(self, obj: Object, effect: effects.DeleteUnit) -> None:
         ref = self._unit_ref(obj, effect.task)
         try:
             await self._context.kube.delete(ref, uid=effect.uid)
         except Conflict:
             await refresh(self._context, ref)
 
-    def _unit_ref(self, obj: Mapping[str, Any], task: str) -> Ref:
+    def _unit_ref(self, obj: Object, task: str) -> Ref:
         metadata = obj["metadata"]
         name = naming.unit_name(metadata["name"], task)
         return Ref(API_VERSION, UNIT, name, metadata["namespace"])
 
-    def _wake(self, obj: Mapping[str, Any], task: str) -> None:
+    def _wake(self, obj: Object, task: str) -> None:
         ref = self._unit_ref(obj, task)
         self._context.queue.add(Key(UNIT, ref.namespace or "", ref.name))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any
 
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_TASK
 from runyard.api.unit import UnitPhase
@@ -13,10 +13,9 @@ from runyard_operator.backends.base import (
     Refused,
     Stalled,
     Target,
-    Unreachable,
 )
 from runyard_operator.context import Context
-from runyard_operator.engine import check, effects, pace, reasons
+from runyard_operator.engine import check, effects, reasons
 from runyard_operator.engine.unit import (
     Fact,
     Rejected,
@@ -27,10 +26,14 @@ from runyard_operator.engine.unit import (
     needs_observation,
     step,
 )
+from runyard_operator.events import EventType
+from runyard_operator.kube.api import Object
 from runyard_operator.kube.resources import Ref
 from runyard_operator.queue import Key
 from runyard_operator.reconcile import manifests, views
 from runyard_operator.reconcile.writer import StaleError, Writer
+
+logger = logging.getLogger(__name__)
 
 KIND = "ExecutionUnit"
 
@@ -81,16 +84,13 @@ class UnitReconciler:
                 await self._tell(writer.obj, after.phase, after.reason, after.message)
 
     async def _tell(
-        self, obj: Mapping[str, Any], phase: UnitPhase, reason: str | None, message: str | None
+        self, obj: Object, phase: UnitPhase, reason: str | None, message: str | None
     ) -> None:
         self._context.metrics.transition(KIND, str(phase), reason or reasons.NONE)
         bad = phase in (UnitPhase.FAILED, UnitPhase.CANCELLED)
-        await self._context.emit(
-            obj,
-            type_="Warning" if bad else "Normal",
-            reason=str(phase),
-            message=": ".join(each for each in (reason, message) if each),
-        )
+        text = ": ".join(each for each in (reason, message) if each)
+        type_: EventType = "Warning" if bad else "Normal"
+        await self._context.emit(obj, type_=type_, reason=str(phase), message=text)
 
     async def _act(self, writer: Writer, unit: UnitView, decision: UnitDecision) -> Fact:
         """Runs the effects in order; a submit ends the pass with the fact that it brought."""
@@ -125,9 +125,9 @@ class UnitReconciler:
         handle = unit.attempt.handle if unit.attempt else None
         try:
             await self._backend(unit).cancel(self._target(unit), handle)
-        except Unreachable:
-            # The next pass looks again and asks again; Cancelling lasts until it is confirmed.
-            self._context.queue.add_after(Key(KIND, unit.namespace, unit.name), pace.RETRY)
+        except BackendError as error:
+            # The next pass looks again and asks again: Cancelling lasts until it is confirmed.
+            logger.warning("The job could not be cancelled yet: %s", error.message)
 
     def _backend(self, unit: UnitView) -> Backend:
         block = next(name for name in self._backends if name in unit.spec.executor.to_dict())

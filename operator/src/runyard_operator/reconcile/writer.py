@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from runyard.api.base import ApiModel
 from runyard_operator.context import Context
+from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import Conflict, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.reconcile import manifests
-
-Object = dict[str, Any]
 
 
 class StaleError(Exception):
@@ -21,9 +17,9 @@ class StaleError(Exception):
 class Writer:
     """The writes of one reconcile to the object that it is about."""
 
-    def __init__(self, context: Context, obj: Mapping[str, Any]) -> None:
+    def __init__(self, context: Context, obj: Object) -> None:
         self._context = context
-        self.obj: Mapping[str, Any] = obj
+        self.obj = obj
 
     async def status(self, old: ApiModel, new: ApiModel) -> bool:
         """Writes the status if it differs; whether it did.
