@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from runyard_operator.backends import registry
+from runyard_operator.backends.registry import build as build_backends
 from runyard_operator.context import Context
 from runyard_operator.queue import Key
 from runyard_operator.reconcile.experiment import ExperimentReconciler
@@ -16,7 +16,7 @@ Worker = Callable[[Key], Awaitable[float | None]]
 def build(context: Context) -> Worker:
     """The worker that the queue runs: it returns the seconds until the key's next turn."""
     experiments = ExperimentReconciler(context)
-    units = UnitReconciler(context, registry.build(context.kube, context.store, context.config))
+    units = UnitReconciler(context, build_backends(context.kube, context.store, context.config))
     by_kind: dict[str, Worker] = {
         "Experiment": experiments.reconcile,
         "ExecutionUnit": units.reconcile,
