@@ -15,7 +15,7 @@ from tests.support.operator import OperatorProcess
 @pytest.fixture
 def kube(cluster: Any, namespace: str) -> Kubectl:
     """Kubectl in the test's own namespace, with the CRDs of this checkout installed."""
-    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
     crds = Path(__file__).parent.parent / "crds"
     kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(crds))
     kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crds))
