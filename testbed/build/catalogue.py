@@ -50,11 +50,8 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _KUBERAY = "github.com/ray-project/kuberay/ray-operator"
 
 
-def _go(recipe: Recipe, size: int, *sources: str, **named: str) -> list[Artifact]:
-    by_name = {source.rpartition("/")[2]: source for source in sources} | {
-        name.replace("_", "-"): source for name, source in named.items()
-    }
-    return [Artifact(name, recipe, source, (TOOLCHAIN,), size) for name, source in by_name.items()]
+def _go(recipe: Recipe, size: int, sources: Mapping[str, str]) -> list[Artifact]:
+    return [Artifact(name, recipe, source, (TOOLCHAIN,), size) for name, source in sources.items()]
 
 
 def _machine() -> list[Artifact]:
@@ -76,31 +73,29 @@ def _binaries() -> list[Artifact]:
     managers = GoBinaries("managers", "ml", packages=1300)
     kuberay = GoBinaries("kuberay", "kuberay", packages=900)
     kwok = GoBinaries("kwok", "ml", packages=400)
-    commands = "k8s.io/kubernetes/cmd"
+    kubernetes = "k8s.io/kubernetes/cmd"
+    core = ("kube-apiserver", "kube-controller-manager", "kubectl")
+    agents = ("kubelet", "kube-scheduler", "kube-proxy")
+    runtime = ("containerd", "containerd-shim-runc-v2", "ctr")
+    plugins = ("main/ptp", "main/bridge", "main/loopback", "ipam/host-local", "meta/portmap")
     return [
-        *_go(etcd, 300 * MB, etcd="go.etcd.io/etcd/server/v3"),
+        *_go(etcd, 300 * MB, {"etcd": "go.etcd.io/etcd/server/v3"}),
+        *_go(control_plane, 800 * MB, {name: f"{kubernetes}/{name}" for name in core}),
+        *_go(node_agents, 350 * MB, {name: f"{kubernetes}/{name}" for name in agents}),
+        *_go(node, 200 * MB, {name: f"{_CONTAINERD}/{name}" for name in runtime}),
+        *_go(node, 10 * MB, {f"cni/{path.split('/')[1]}": f"{_CNI}/{path}" for path in plugins}),
         *_go(
-            control_plane, 800 * MB,
-            *(f"{commands}/{name}"
-              for name in ("kube-apiserver", "kube-controller-manager", "kubectl")),
+            managers,
+            400 * MB,
+            {
+                "trainer-controller-manager": f"{_TRAINER}/cmd/trainer-controller-manager",
+                "jobset": "sigs.k8s.io/jobset",
+                "coredns": "./coredns",
+            },
         ),
-        *_go(
-            node_agents, 350 * MB,
-            *(f"{commands}/{name}" for name in ("kubelet", "kube-scheduler", "kube-proxy")),
-        ),
-        *_go(
-            node, 100 * MB,
-            *(f"{_CONTAINERD}/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")),
-            *(f"{_CNI}/{name}" for name in (
-                "main/bridge", "ipam/host-local", "main/loopback", "meta/portmap", "main/ptp")),
-        ),
-        *_go(
-            managers, 400 * MB,
-            f"{_TRAINER}/cmd/trainer-controller-manager", "sigs.k8s.io/jobset", "./coredns",
-        ),
-        *_go(kuberay, 900 * MB, kuberay_operator=_KUBERAY),
-        *_go(kwok, 400 * MB, "sigs.k8s.io/kwok/cmd/kwok"),
-    ]  # fmt: skip
+        *_go(kuberay, 900 * MB, {"kuberay-operator": _KUBERAY}),
+        *_go(kwok, 400 * MB, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+    ]
 
 
 def _folders() -> list[Artifact]:

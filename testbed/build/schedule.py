@@ -165,7 +165,9 @@ class Build:
                     needs = [self._known.get(need) for need in task.needs]
                     broken = [need for need in needs if isinstance(need, BuildError)]
                     if broken or self._commands.cancelled.is_set():
-                        error = broken[0] if broken else BuildCancelledError("the build was stopped")
+                        error = (
+                            broken[0] if broken else BuildCancelledError("the build was stopped")
+                        )
                         tasks.remove(task)
                         self._fail([part.name for part in task.parts], error)
                         break
@@ -289,8 +291,5 @@ def _lanes(absent: Iterable[str], parts: Mapping[str, Artifact]) -> dict[str, li
 def _locks(task: _Task, parts: Mapping[str, Artifact]) -> list[str]:
     """Return the locks to hold, in one order for all builds; the machine has one for all of it."""
     return sorted(
-        {
-            "machine" if key_of(part, parts) == ON_THE_MACHINE else part.name
-            for part in task.parts
-        }
+        {"machine" if key_of(part, parts) == ON_THE_MACHINE else part.name for part in task.parts}
     )
