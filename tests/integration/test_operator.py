@@ -181,7 +181,7 @@ def test_a_dead_api_server_changes_no_phase(
 
 
 def test_a_profile_may_come_late(kube: Kubectl, operator: OperatorProcess) -> None:
-    """An experiment whose profile is missing waits and says so; it runs once the profile is there."""
+    """An experiment whose profile is missing says so, and runs once the profile is there."""
     task = {
         "name": "only",
         "script": {"inline": "true"},
