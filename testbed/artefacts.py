@@ -27,6 +27,7 @@ class Artefacts:
         if error is not None:
             self._build.cancel()
         self._build.done()
+        self._progress.close()
 
     def path(self, name: str) -> Path:
         """Wait for one part and return where it lies. Raises BuildError when it cannot be built."""

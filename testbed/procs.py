@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _GONE_STATES = frozenset("ZX")
+_EXITING = 0x4  # the kernel's PF_EXITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +31,53 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def parse_stat(text: str) -> tuple[str, int]:
-    """Return (state letter, start time) from the text of ``/proc/<pid>/stat``.
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What ``/proc/<pid>/stat`` says: the state letter, the kernel's flags, the start time."""
+
+    state: str
+    flags: int
+    start: int
+
+
+def parse_stat(text: str) -> Stat:
+    """Read the text of ``/proc/<pid>/stat``.
 
     The command name stands in parentheses and may itself hold spaces and parentheses.
     """
     fields = text[text.rindex(")") + 2 :].split()
-    return fields[0], int(fields[19])
+    return Stat(fields[0], int(fields[6]), int(fields[19]))
+
+
+def _stat(pid: int) -> Stat | None:
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of the live process ``pid``; None when there is none (or a zombie)."""
-    try:
-        state, start = parse_stat(Path(f"/proc/{pid}/stat").read_text())
-    except (FileNotFoundError, ProcessLookupError):
+    stat = _stat(pid)
+    if stat is None or stat.state in _GONE_STATES:
         return None
-    return None if state in _GONE_STATES else ProcessId(pid, start, boot_id())
+    return ProcessId(pid, stat.start, boot_id())
 
 
 def is_alive(process: ProcessId) -> bool:
     """Tell whether exactly this process still runs."""
     return identify(process.pid) == process
+
+
+def is_lasting(process: ProcessId) -> bool:
+    """Tell whether exactly this process runs on; one that is being killed is waited for.
+
+    The first process of a namespace ends only after all others in it, which takes its time.
+    """
+    stat = _stat(process.pid)
+    if stat is not None and stat.flags & _EXITING:
+        wait_gone(process, 30.0)
+    return is_alive(process)
 
 
 def send(process: ProcessId, signum: signal.Signals) -> bool:

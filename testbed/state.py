@@ -23,7 +23,7 @@ class State:
 
     level: str
     ports: dict[str, int]
-    kuberay: bool = True
+    kuberay: bool = False
     simulated: int = 0
     applied: dict[str, str] = field(default_factory=dict)
 

@@ -47,7 +47,7 @@ class Component:
 def running(home: Home, name: str) -> procs.ProcessId | None:
     """Return the live process of a component; None when it does not run."""
     record = procs.read_record(home.record(name))
-    return record.process if record and procs.is_alive(record.process) else None
+    return record.process if record and procs.is_lasting(record.process) else None
 
 
 def recorded(home: Home) -> list[str]:
@@ -106,7 +106,7 @@ def ensure(home: Home, component: Component) -> bool:
     Raises ClusterError when a port that it needs is taken.
     """
     record = procs.read_record(home.record(component.name))
-    if record and procs.is_alive(record.process):
+    if record and procs.is_lasting(record.process):
         if record.digest == component.digest():
             return False
         procs.stop(record.process)

@@ -46,15 +46,16 @@ def exclusively(home: Home, say: Say) -> Iterator[None]:
 
 def _remember(home: Home, wanted: Wanted) -> State:
     known = state.load(home)
+    kuberay = wanted.kuberay and reaches(wanted.level, "ml")
     if known is None:
         root = home.root.parent
         with locked(root / ".locks" / "ports"):
             others = [state.load(other) for other in all_homes(root)]
             taken = {port for other in others if other for port in other.ports.values()}
             chosen = ports.choose(controlplane.PORTS, home.name, taken)
-            known = State(wanted.level, chosen, wanted.kuberay, wanted.simulated)
+            known = State(wanted.level, chosen, kuberay, wanted.simulated)
             state.save(home, known)
-    raised = known.raised(wanted.level, kuberay=wanted.kuberay, simulated=wanted.simulated)
+    raised = known.raised(wanted.level, kuberay=kuberay, simulated=wanted.simulated)
     if raised != known:
         state.save(home, raised)
     return raised
@@ -134,10 +135,12 @@ def _link_kubectl(home: Home, binary: Path) -> None:
 
 
 def _bring_up(home: Home, target: State, wanted: Wanted, built: Artefacts, say: Say) -> None:
+    built.path("debian/openssl")
     pki.ensure(home.pki)
     _link_kubectl(home, built.path("kubectl"))
     node = None
     if reaches(target.level, "node"):
+        built.path("debian/iproute2")
         node = running.ensure_namespaces(home)
     api = _control_plane(home, target, built, node, say)
     if node is not None:

@@ -18,6 +18,15 @@ def _hierarchies() -> list[Path]:
     return sorted({path.resolve() for path in _MOUNT.iterdir() if path.is_dir()})
 
 
+def renew() -> None:
+    """Make the parent group anew; groups of dead pods would hold the kubelet up for seconds each.
+
+    Only for a node without processes. Raises ClusterError as ``remove`` does.
+    """
+    remove()
+    create()
+
+
 def create() -> None:
     """Make the parent group in every hierarchy, with all controllers that there are."""
     for hierarchy in _hierarchies():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,16 +121,37 @@ def apply(api: KubeApi) -> None:
         api.apply(path, manifest)
 
 
-def wait(api: KubeApi) -> None:
-    """Wait until the DNS service has a ready pod behind it."""
+def query(name: str, identity: int = 1) -> bytes:
+    """Return a DNS query for the IPv4 address of ``name``."""
+    header = struct.pack("!6H", identity, 0x0100, 1, 0, 0, 0)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return header + labels + b"\0" + struct.pack("!2H", 1, 1)
 
-    def ready() -> bool:
-        answer = api.get(f"/apis/apps/v1/namespaces/{_SYSTEM}/deployments/coredns")
-        return answer.ok and bool(answer.json()["status"].get("availableReplicas"))
 
+def has_answer(reply: bytes) -> bool:
+    """Tell whether a DNS reply is without error and holds at least one answer."""
+    if len(reply) < 12:
+        return False
+    _identity, flags, _questions, answers = struct.unpack("!4H", reply[:8])
+    return flags & 0xF == 0 and answers > 0
+
+
+def _answers() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(0.5)
+        try:
+            asker.connect((DNS_ADDRESS, 53))
+            asker.send(query("kubernetes.default.svc.cluster.local"))
+            return has_answer(asker.recv(512))
+        except OSError:
+            return False
+
+
+def wait() -> None:
+    """Wait until the DNS service answers, by asking it: the way of every pod's query."""
     until(
-        ready,
+        _answers,
         120.0,
-        lambda: "cluster DNS is not ready after 120 s; see `kubectl -n kube-system describe pods`",
+        lambda: "cluster DNS does not answer; see `kubectl -n kube-system describe pods`",
         pause=0.1,
     )

@@ -15,6 +15,7 @@ from testbed.layout import (
     SERVICE_RANGE,
     Home,
 )
+from testbed.node import cgroups
 from testbed.node.ownership import FIXED_PLACES
 from testbed.procs import ProcessId
 from testbed.supervise import Component
@@ -125,6 +126,8 @@ def ensure(home: Home) -> ProcessId:
     home.config.mkdir(parents=True, exist_ok=True, mode=0o700)
     procs.write_atomically(script, _script(home))
     component = Component(COMPONENT, ("/bin/sh", str(script)), own_namespaces=True)
+    if supervise.running(home, COMPONENT) is None:
+        cgroups.renew()
     fresh = supervise.ensure(home, component)
     supervise.demand_alive(home, COMPONENT)
     node = supervise.running(home, COMPONENT)

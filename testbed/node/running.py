@@ -10,13 +10,15 @@ from testbed import build, procs, supervise
 from testbed.artefacts import Artefacts
 from testbed.kubeapi import KubeApi
 from testbed.layout import NODE_NAME, Home
-from testbed.node import cgroups, dns, images, namespaces, runtime
+from testbed.node import dns, images, namespaces, runtime
 from testbed.procs import ProcessId
 from testbed.waiting import until
 
 _CNI = ("ptp", "host-local", "loopback", "portmap")
-_RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "debian/runc", "debian/iptables")
+_RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "debian/runc")
+_TOOLS = ("debian/iproute2", "debian/iptables", "debian/conntrack")
 BINARIES = (
+    *_TOOLS,
     *_RUNTIME,
     "kubelet",
     "kube-proxy",
@@ -31,7 +33,6 @@ _SECONDS = 120.0
 def ensure_namespaces(home: Home) -> ProcessId:
     """Have the node's namespaces and control groups; return their first process."""
     runtime.demand_short_home(home)
-    cgroups.create()
     return namespaces.ensure(home)
 
 
@@ -66,13 +67,23 @@ def _start_containerd(home: Home, node: ProcessId, built: Artefacts) -> None:
             images.wait_containerd(home, node, built.path("ctr"))
 
 
-def _wait_node(home: Home, api: KubeApi) -> None:
+def _heartbeat(api: KubeApi) -> str | None:
+    """Return when the kubelet last said that the node is Ready (None: it is not)."""
+    answer = api.get(f"/api/v1/nodes/{NODE_NAME}")
+    conditions = answer.json()["status"].get("conditions", []) if answer.ok else []
+    for condition in conditions:
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return str(condition["lastHeartbeatTime"])
+    return None
+
+
+def _wait_node(home: Home, api: KubeApi, stale: str | None) -> None:
+    """Wait for a heartbeat other than ``stale``, which an earlier kubelet left."""
+
     def ready() -> bool:
         for name in ("containerd", "kubelet", "kube-proxy"):
             supervise.demand_alive(home, name)
-        answer = api.get(f"/api/v1/nodes/{NODE_NAME}")
-        conditions = answer.json()["status"].get("conditions", []) if answer.ok else []
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return _heartbeat(api) not in (None, stale)
 
     def complaint() -> str:
         tail = supervise.log_tail(home, "kubelet")
@@ -92,13 +103,15 @@ def ensure(
     _start_containerd(home, node, built)
     images.load(home, node, built, IMAGES, say)
     path = runtime.search_path(built.path("debian/iptables"), built.path("debian/runc"))
+    heartbeat = _heartbeat(api)
     kubelet = runtime.kubelet(home, node, built.path("kubelet"), path)
     fresh = supervise.ensure(home, kubelet)
+    stale = heartbeat if fresh else None
     proxy = runtime.proxy(home, node, built.path("kube-proxy"), path)
     fresh |= supervise.ensure(home, proxy)
     dns.apply(api)
-    _wait_node(home, api)
-    dns.wait(api)
+    _wait_node(home, api, stale)
+    dns.wait()
     verb = "Ready" if fresh else "runs already"
     say(f"node {verb} ({time.monotonic() - begin:.1f} s)")
 

@@ -77,7 +77,7 @@ _NETWORK: Mapping[str, Any] = {
 
 def image_store() -> Path:
     """Return containerd's root: it outlives clusters, so that images are unpacked once."""
-    return cache_root() / "containerd"
+    return cache_root() / "image-store"
 
 
 def search_path(*programs: Path) -> str:

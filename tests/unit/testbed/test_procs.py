@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from testbed import procs
 
-_STAT = "{pid} ({name}) S 1 2 3 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 {start} 1000 200 18446744"
+_STAT = "{pid} ({name}) S 1 2 3 0 -1 4 100 0 0 0 1 2 0 0 20 0 1 0 {start} 1000 200 18446744"
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 @given(name=st.text(min_size=1, max_size=15), start=st.integers(0, 2**62))
 def test_the_start_time_is_found_whatever_the_name(name: str, start: int) -> None:
     """A command name with spaces and parentheses does not shift the fields."""
-    assert procs.parse_stat(_STAT.format(pid=7, name=name, start=start)) == ("S", start)
+    assert procs.parse_stat(_STAT.format(pid=7, name=name, start=start)) == procs.Stat("S", 4, start)
 
 
 def test_a_live_process_is_itself() -> None:
-    """This very process is alive under its own identity."""
+    """The running process is alive under its own identity."""
     me = procs.identify(os.getpid())
     assert me is not None
     assert procs.is_alive(me)
