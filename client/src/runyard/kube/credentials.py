@@ -14,6 +14,8 @@ from typing import Any, Final
 from runyard.kube.errors import ConfigError
 from runyard.kube.kubeconfig import Access
 
+Header = tuple[str, str]
+
 _EXEC_VERSIONS: Final = (
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
@@ -26,7 +28,7 @@ _CONFIG_KEYS: Final = ("server", "tls-server-name", "insecure-skip-tls-verify", 
 class Credentials:
     """What a request carries. Certificate and key are PEM, both or none."""
 
-    headers: dict[str, str]
+    headers: list[Header]
     certificate: bytes | None = None
     key: bytes | None = None
     expires: datetime | None = None
@@ -50,30 +52,24 @@ def resolve(access: Access) -> Credentials:
             token = user.token_file.read_text().strip()
         except OSError as error:
             raise ConfigError(f"tokenFile of the kubeconfig cannot be read: {error}") from error
-        return Credentials({**headers, "Authorization": f"Bearer {token}"})
+        return Credentials([*headers, ("Authorization", f"Bearer {token}")])
     if user.token:
-        headers["Authorization"] = f"Bearer {user.token}"
+        headers.append(("Authorization", f"Bearer {user.token}"))
     elif user.username and user.password is not None:
         pair = base64.b64encode(f"{user.username}:{user.password}".encode()).decode()
-        headers["Authorization"] = f"Basic {pair}"
+        headers.append(("Authorization", f"Basic {pair}"))
     elif user.exec is not None and user.certificate is None:
         return _from_plugin(access, dict(user.exec), headers)
     return Credentials(headers, user.certificate, user.key)
 
 
-def _impersonation(access: Access) -> dict[str, str]:
-    headers = {}
-    if access.user.impersonate:
-        headers["Impersonate-User"] = access.user.impersonate
-    if access.user.impersonate_groups:
-        # One header line for each group is the rule; one is all that this form can carry.
-        if len(access.user.impersonate_groups) > 1:
-            raise ConfigError("as-groups with more than one group is not supported")
-        headers["Impersonate-Group"] = access.user.impersonate_groups[0]
-    return headers
+def _impersonation(access: Access) -> list[Header]:
+    user = access.user
+    name = [("Impersonate-User", user.impersonate)] if user.impersonate else []
+    return name + [("Impersonate-Group", each) for each in user.impersonate_groups]
 
 
-def _from_plugin(access: Access, plugin: dict[str, Any], headers: dict[str, str]) -> Credentials:
+def _from_plugin(access: Access, plugin: dict[str, Any], headers: list[Header]) -> Credentials:
     version = plugin.get("apiVersion") or ""
     if version not in _EXEC_VERSIONS:
         raise ConfigError(
@@ -86,7 +82,7 @@ def _from_plugin(access: Access, plugin: dict[str, Any], headers: dict[str, str]
     if not token and not (certificate and key):
         raise ConfigError(f"the exec plugin {plugin['command']!r} gave neither token nor key pair")
     if token:
-        headers = {**headers, "Authorization": f"Bearer {token}"}
+        headers = [*headers, ("Authorization", f"Bearer {token}")]
     expires = status.get("expirationTimestamp")
     return Credentials(
         headers,

@@ -66,7 +66,7 @@ class _Entry:
         if not path:
             return None
         try:
-            return (self.folder / path).read_bytes()
+            return (self.folder / str(path)).read_bytes()
         except OSError as error:
             raise ConfigError(f"{key} of the kubeconfig cannot be read: {error}") from error
 
@@ -218,9 +218,7 @@ def _listed(known: Mapping[str, _Entry]) -> str:
     return f"there are: {', '.join(sorted(known))}" if known else "there are none"
 
 
-def _in_cluster(
-    namespace: str | None, environ: Mapping[str, str], folder: Path
-) -> Access | None:
+def _in_cluster(namespace: str | None, environ: Mapping[str, str], folder: Path) -> Access | None:
     """The pod's own service account; None outside a pod."""
     host = environ.get("KUBERNETES_SERVICE_HOST")
     port = environ.get("KUBERNETES_SERVICE_PORT")

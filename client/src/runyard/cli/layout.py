@@ -1,0 +1,241 @@
+"""Lays a View out as lines of styled text for a given width. Pure; knows no terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from runyard.cli.view import Problem, Row, View
+
+Segment = tuple[str, str]
+"""Text and its style: a phase, "dim", "bold" or nothing."""
+Line = list[Segment]
+
+SYMBOLS: Final = {
+    "Pending": "○",
+    "Queued": "○",
+    "Submitting": "◌",
+    "Waiting": "◌",
+    "Running": "●",
+    "Cancelling": "●",
+    "Succeeded": "✓",
+    "Failed": "✗",
+    "Cancelled": "⊘",
+    "Skipped": "⊘",
+}
+_HEAD: Final = ("TASK", "EXECUTOR", "PHASE", "REASON", "AGE", "DURATION")
+_LEAST: Final = (16, 8, 8, 12, 4, 8)
+_TASK, _REASON = 0, 3
+_GAP: Final = 2
+_MAX_PROBLEMS: Final = 10
+_MAX_OUTPUTS: Final = 12
+
+
+def experiment(view: View, width: int | None = None, height: int | None = None) -> list[Line]:
+    """The whole picture. Without `width` nothing is cut; with `height` quiet rows make room."""
+    below = _problems(view, width) + _outputs(view, width)
+    above = _title(view, width)
+    rows = list(view.rows)
+    hidden: list[Row] = []
+    if height is not None:
+        room = max(height - len(above) - len(below) - 2, 3)
+        rows, hidden = _fit(rows, room)
+    lines = above + table(_HEAD, [_cells(row) for row in rows], width)
+    if hidden:
+        lines.append([(_hidden(hidden), "dim")])
+    return lines + below
+
+
+def plain(lines: Sequence[Line]) -> str:
+    """The text alone, each line ended by a line feed."""
+    return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
+
+
+def phase_cell(phase: str) -> Segment:
+    """A phase with its symbol, in its own style."""
+    symbol = SYMBOLS.get(phase)
+    return (f"{symbol} {phase}" if symbol else phase, phase)
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[Segment]],
+    width: int | None,
+    least: Sequence[int] = _LEAST,
+    shrink: Sequence[int] = (_REASON, _TASK),
+) -> list[Line]:
+    """Columns as wide as their content; those of `shrink` give way, in turn, to fit `width`."""
+    full = [
+        max(len(title), *(cells(row[column][0]) for row in rows), 0)
+        for column, title in enumerate(head)
+    ]
+    # The last column of a line needs no room of its own when it is empty.
+    wide = list(full)
+    if width is not None:
+        for column in shrink:
+            over = sum(wide) + _GAP * (len(wide) - 1) - width
+            if over > 0:
+                wide[column] = max(wide[column] - over, min(least[column], wide[column]))
+    lines: list[Line] = [[(_join(head, wide), "bold")]]
+    for row in rows:
+        line: Line = []
+        for column, (text, style) in enumerate(row):
+            short = (cut_middle if column == _TASK else cut)(text, wide[column])
+            line.append((_pad(short, wide[column]), style))
+            if column < len(row) - 1:
+                line.append((" " * _GAP, ""))
+        lines.append(line)
+    return lines
+
+
+def cut(text: str, width: int) -> str:
+    """`text`, or its head and an ellipsis, on one line of at most `width` cells."""
+    if cells(text) <= width:
+        return text
+    kept, used = "", 1
+    for character in text:
+        used += cells(character)
+        if used > width:
+            break
+        kept += character
+    return f"{kept}…"
+
+
+def cut_middle(text: str, width: int) -> str:
+    """`text`, or its head and its tail: names of one family differ at their ends."""
+    if cells(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
+
+
+def wrap(text: str, width: int | None, indent: str) -> list[str]:
+    """`text` in lines of at most `width` cells that begin with `indent`; its own breaks stay."""
+    import textwrap
+
+    lines: list[str] = []
+    for part in clean(text).splitlines():
+        if width is None:
+            lines.append(indent + part)
+        else:
+            room = max(width, len(indent) + 20)
+            lines += textwrap.wrap(part, room, initial_indent=indent, subsequent_indent=indent) or [
+                ""
+            ]
+    return lines
+
+
+def clean(text: str) -> str:
+    """Without control characters: what a job prints must not steer the reader's terminal."""
+    return "".join(
+        each if each in "\n\t" or unicodedata.category(each) != "Cc" else "�" for each in text
+    )
+
+
+def _title(view: View, width: int | None) -> list[Line]:
+    line: Line = [(view.name, "bold"), ("  ", ""), phase_cell(view.phase)]
+    facts = [f"{view.progress} done"]
+    if view.elapsed:
+        facts.append(view.elapsed)
+    if view.namespace:
+        facts.append(f"namespace {view.namespace}")
+    line.append(("  " + "  ".join(facts), "dim"))
+    if width is not None and cells("".join(text for text, _ in line)) > width:
+        line = [(cut(view.name, max(width - 16, 16)), "bold"), ("  ", ""), phase_cell(view.phase)]
+        lines = [line, [(cut("  ".join(facts), width), "dim")]]
+    else:
+        lines = [line]
+    if view.message and view.phase != "Succeeded":
+        lines += [[(each, "")] for each in wrap(view.message, width, "")]
+    return [*lines, []]
+
+
+def _cells(row: Row) -> list[Segment]:
+    return [
+        (row.mark + row.task, ""),
+        (row.executor, "dim"),
+        phase_cell(row.phase),
+        (row.reason, ""),
+        (row.age, "dim"),
+        (row.duration, ""),
+    ]
+
+
+def _problems(view: View, width: int | None) -> list[Line]:
+    if not view.problems:
+        return []
+    lines: list[Line] = [[]]
+    for each in view.problems[:_MAX_PROBLEMS]:
+        head = f"{each.task}: {described(each)}"
+        lines.append([(cut(head, width) if width else head, each.phase)])
+        lines += [[(text, "")] for text in wrap(each.message, width, "  ")]
+    if len(view.problems) > _MAX_PROBLEMS:
+        lines.append([(f"and {len(view.problems) - _MAX_PROBLEMS} more", "dim")])
+    return lines
+
+
+def described(problem: Problem) -> str:
+    """How a task failed, in a few words: Failed (Error, exit code 3, on node1)."""
+    facts = [problem.reason] if problem.reason else []
+    if problem.exit_code is not None:
+        facts.append(f"exit code {problem.exit_code}")
+    if problem.node:
+        facts.append(f"on {problem.node}")
+    return f"{problem.phase} ({', '.join(facts)})" if facts else problem.phase
+
+
+def _outputs(view: View, width: int | None) -> list[Line]:
+    if not view.outputs:
+        return []
+    shown = view.outputs[:_MAX_OUTPUTS]
+    longest = max(len(name) for name, _ in shown)
+    lines: list[Line] = [[], [("OUTPUT".ljust(longest + _GAP) + "VALUE", "bold")]]
+    for name, value in shown:
+        flat = " ".join(clean(value).split())
+        room = None if width is None else max(width - longest - _GAP, 8)
+        lines.append([(f"{name:{longest + _GAP}}", "dim"), (cut(flat, room) if room else flat, "")])
+    if len(view.outputs) > _MAX_OUTPUTS:
+        lines.append([(f"and {len(view.outputs) - _MAX_OUTPUTS} more", "dim")])
+    return lines
+
+
+def _fit(rows: list[Row], room: int) -> tuple[list[Row], list[Row]]:
+    """The rows to show in `room` lines, and those left out: the quiet ones go first."""
+    if len(rows) <= room:
+        return rows, []
+    quiet = ("Succeeded", "Skipped", "Cancelled", "-", "Pending", "Queued", "Failed")
+    order = sorted(
+        range(len(rows)),
+        key=lambda at: quiet.index(rows[at].phase) if rows[at].phase in quiet else len(quiet),
+    )
+    left_out = set(order[: len(rows) - room + 1])
+    shown = [replace(row, mark="") for at, row in enumerate(rows) if at not in left_out]
+    return shown, [rows[at] for at in sorted(left_out)]
+
+
+def _hidden(rows: Sequence[Row]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.phase] = counts.get(row.phase, 0) + 1
+    said = ", ".join(f"{count} {phase}" for phase, count in counts.items())
+    return f"… not shown: {said}"
+
+
+def _join(texts: Sequence[str], wide: Sequence[int]) -> str:
+    return (" " * _GAP).join(_pad(text, room) for text, room in zip(texts, wide, strict=True))
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * max(0, width - cells(text))

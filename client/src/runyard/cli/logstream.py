@@ -1,0 +1,176 @@
+"""The log of one pod: read once, or followed through broken connections without doubled lines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TextIO
+
+from runyard.cli.paint import ansi
+from runyard.kube.client import PODS, KubeClient, Object
+from runyard.kube.errors import ApiError, UnreachableError
+from runyard.kube.transport import Stream
+
+_QUIET_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 1.0
+_COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "red")
+_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+
+Write = Callable[[bytes], None]
+"""Takes one line without its line feed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which lines of a log, and how they look."""
+
+    tail: int | None = None
+    timestamps: bool = False
+
+
+class LogWriter:
+    """Writes whole lines of several logs, each with its own prefix; safe between threads."""
+
+    def __init__(self, out: TextIO, *, colour: bool) -> None:
+        self._out = out
+        self._colour = colour
+        self._lock = threading.Lock()
+        self._prefixes: list[str] = []
+        self._width = 0
+
+    def to(self, prefix: str) -> Write:
+        """The function that writes a line with the prefix; with none, the line alone."""
+        if not prefix:
+            return lambda line: self._write("", line)
+        with self._lock:
+            if prefix not in self._prefixes:
+                self._prefixes.append(prefix)
+            number = self._prefixes.index(prefix)
+            self._width = max(self._width, len(prefix))
+        style = _COLOURS[number % len(_COLOURS)] if self._colour else ""
+        return lambda line: self._write(f"{ansi(prefix.ljust(self._width), style)} | ", line)
+
+    def _write(self, head: str, line: bytes) -> None:
+        with self._lock:
+            self._out.write(f"{head}{line.decode('utf-8', 'replace')}\n")
+            self._out.flush()
+
+
+def container_of(pod: Object) -> str:
+    """The container whose log is meant: the annotated one, else the first."""
+    annotated = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
+    return str(annotated or pod["spec"]["containers"][0]["name"])
+
+
+def started(pod: Object) -> bool:
+    """Whether the container runs or has run, so that it has a log."""
+    name = container_of(pod)
+    for each in (pod.get("status") or {}).get("containerStatuses") or []:
+        if each["name"] == name:
+            return "running" in each["state"] or "terminated" in each["state"]
+    return False
+
+
+def ended(pod: Object) -> bool:
+    """Whether the pod will write no more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def read_once(client: KubeClient, pod: Object, options: Options, write: Write) -> None:
+    """The lines that there are now; none when the container has not started or has just gone.
+
+    Raises:
+        KubeError: the log cannot be read.
+    """
+    try:
+        with _open(client, pod, options, follow=False, since=None) as stream:
+            for line in stream.lines():
+                write(line if options.timestamps else _split(line)[1])
+    except ApiError as error:
+        if error.code not in (400, 404):  # 400: the container is still waiting to start
+            raise
+
+
+class Follower:
+    """Follows one pod's log until the pod has ended or `stop` is called."""
+
+    def __init__(self, client: KubeClient, pod: Object, options: Options, write: Write) -> None:
+        self._client = client
+        self._pod = pod
+        self._options = options
+        self._write = write
+        self._last = ""
+        self._at_last = 0
+        self._stopped = threading.Event()
+        self._stream: Stream | None = None
+
+    def stop(self) -> None:
+        """Ends `run` from another thread."""
+        self._stopped.set()
+        if self._stream is not None:
+            self._stream.close()
+
+    def run(self) -> None:
+        """Writes lines as they come; takes up again after an interruption where it was."""
+        while not self._stopped.is_set():
+            try:
+                for line in self._lines():
+                    self._write(line)
+                if self._over():
+                    return
+            except UnreachableError:
+                pass  # the API server or the network restarts: the pod goes on meanwhile
+            except ApiError as error:
+                if error.code == 404:
+                    return
+                if error.code < 500 and error.code not in (400, 429):
+                    raise
+            self._stopped.wait(_RETRY_SECONDS)
+
+    def _over(self) -> bool:
+        """Whether the log is complete: only an ended pod, or one that is gone, says so."""
+        metadata = self._pod["metadata"]
+        now = self._client.find(PODS, metadata["namespace"], metadata["name"])
+        return now is None or now["metadata"]["uid"] != metadata["uid"] or ended(now)
+
+    def _lines(self) -> Iterator[bytes]:
+        # sinceTime counts whole seconds, so the lines of the last second come again: those up to
+        # the last timestamp seen, and as many with that very one as were written, are left out.
+        since, skip_at_last = self._last or None, self._at_last
+        with _open(self._client, self._pod, self._options, follow=True, since=since) as stream:
+            self._stream = stream
+            for line in stream.lines():
+                stamp, text = _split(line)
+                if since is not None and stamp <= since:
+                    if stamp < since:
+                        continue
+                    if skip_at_last > 0:
+                        skip_at_last -= 1
+                        continue
+                self._at_last = self._at_last + 1 if stamp == self._last else 1
+                self._last = stamp
+                yield line if self._options.timestamps else text
+
+
+def _open(
+    client: KubeClient, pod: Object, options: Options, *, follow: bool, since: str | None
+) -> Stream:
+    query = {"container": container_of(pod), "timestamps": "true"}
+    if follow:
+        query["follow"] = "true"
+    if since is not None:
+        query["sinceTime"] = since
+    elif options.tail is not None:
+        query["tailLines"] = str(options.tail)
+    metadata = pod["metadata"]
+    path = PODS.path(metadata["namespace"], metadata["name"], "log")
+    return client.stream(path, query, _QUIET_SECONDS)
+
+
+def _split(line: bytes) -> tuple[str, bytes]:
+    """The timestamp and the text of a line; the kubelet writes its own errors without one."""
+    stamp, separator, text = line.partition(b" ")
+    if not separator or not stamp[:4].isdigit():
+        return "", line
+    return stamp.decode("ascii", "replace"), text
