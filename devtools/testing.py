@@ -1,0 +1,115 @@
+"""`./dev test`: the layers of checks and tests, in order, with a summary at the end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtools import environment
+from devtools.common import DevError, heading, run, say
+from devtools.environment import BIN, Packages
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a layer ended."""
+
+    passed: bool
+    detail: str
+    seconds: float = 0.0
+
+
+def _program(name: str, *arguments: str) -> bool:
+    say(f"$ {name} {' '.join(arguments)}")
+    return run([str(BIN / name), *arguments], environment.variables()) == 0
+
+
+def _lint() -> Outcome:
+    checks = {
+        "ruff": lambda: _program("ruff", "check", "."),
+        "ruff format": lambda: _program("ruff", "format", "--check", "."),
+        "mypy": lambda: _program("mypy"),
+        "import-linter": lambda: _program("lint-imports"),
+    }
+    failed = [name for name, check in checks.items() if not check()]
+    return Outcome(not failed, f"failed: {', '.join(failed)}" if failed else ", ".join(checks))
+
+
+def _pytest(folder: str) -> Callable[[], Outcome]:
+    def layer() -> Outcome:
+        with tempfile.TemporaryDirectory() as scratch:
+            report = Path(scratch) / "report.xml"
+            passed = _program("python", "-m", "pytest", f"tests/{folder}", f"--junitxml={report}")
+            return _counted(passed, report)
+
+    return layer
+
+
+def _counted(passed: bool, report: Path) -> Outcome:
+    """A skipped test counts as a failed layer: what was not run was not shown to work."""
+    if not report.exists():
+        return Outcome(False, "pytest did not start")
+    # The file was written by our own pytest a moment ago.
+    suite = ElementTree.parse(report).getroot().find("testsuite")  # noqa: S314
+    counts = {} if suite is None else suite.attrib
+    ran, skipped = int(counts.get("tests", 0)), int(counts.get("skipped", 0))
+    failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
+    detail = f"{ran - skipped - failed} passed, {failed} failed, {skipped} skipped"
+    return Outcome(passed and ran > 0 and skipped == 0, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A set of checks, and what they need."""
+
+    name: str
+    about: str
+    check: Callable[[], Outcome]
+
+
+LAYERS = (
+    Layer("lint", "style, types, layers of imports", _lint),
+    Layer("unit", "no cluster", _pytest("unit")),
+    Layer("integration", "a real API server", _pytest("integration")),
+    Layer("e2e", "a real cluster with real pods", _pytest("e2e")),
+)
+NAMES = tuple(layer.name for layer in LAYERS)
+
+
+def run_layers(names: Sequence[str]) -> int:
+    """Runs the layers of these names, all when empty; returns the exit code.
+
+    Raises:
+        DevError: there is no such layer, or the packages cannot be installed.
+    """
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise DevError(f"no such layer: {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    heading("packages")
+    environment.ensure(Packages.ALL)
+    say(f"installed in {environment.VENV}")
+    outcomes: dict[str, Outcome] = {}
+    for layer in LAYERS:
+        if names and layer.name not in names:
+            continue
+        heading(f"{layer.name}: {layer.about}")
+        begin = time.monotonic()
+        outcome = layer.check()
+        seconds = time.monotonic() - begin
+        outcomes[layer.name] = Outcome(outcome.passed, outcome.detail, seconds)
+    return _summary(outcomes)
+
+
+def _summary(outcomes: dict[str, Outcome]) -> int:
+    heading("summary")
+    for name, outcome in outcomes.items():
+        verdict = "passed" if outcome.passed else "FAILED"
+        say(f"{name:12} {verdict}  {outcome.seconds:5.0f} s  {outcome.detail}")
+    not_asked = [name for name in NAMES if name not in outcomes]
+    if not_asked:
+        say(f"not asked for: {', '.join(not_asked)}")
+    return 0 if all(outcome.passed for outcome in outcomes.values()) else 1
