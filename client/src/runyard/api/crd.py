@@ -59,7 +59,8 @@ class Kind:
 
 
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
-_REASON = Column("Reason", ".status.reason")
+# Names and ages of both kinds side by side fit into 80 columns only without it.
+_REASON = Column("Reason", ".status.reason", priority=1)
 
 KINDS: tuple[Kind, ...] = (
     Kind(

@@ -72,7 +72,7 @@ class ExperimentSpec(ApiModel):
     code: Code | None = None
     failure_policy: FailurePolicy = FailurePolicy.FAIL_FAST
     cancel: bool = Field(
-        default=False, description="Set to true to cancel what runs and skip what waits."
+        default=False, description="Set to true to cancel what runs and what waits."
     )
     tasks: Annotated[
         list[Task],

@@ -21,8 +21,20 @@ from runyard.api.base import (
     with_rules,
 )
 
+MAX_VALUE = 32768
+"""Characters of the value of an environment variable."""
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-Path = Annotated[str, Field(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
+# A rule with a better message would cost more than the API server grants for so many mounts.
+_PART = r"([^/:.][^/:]*|\.[^/:.][^/:]*|\.\.[^/:]+)"
+Path = Annotated[
+    str,
+    Field(
+        pattern=rf"^(/{_PART})+/?$",
+        min_length=2,
+        max_length=1024,
+        description="An absolute path below '/', without ':' and without '.' and '..' parts.",
+    ),
+]
 RelativePath = Annotated[
     str,
     Field(
@@ -77,7 +89,7 @@ class EnvVar(ApiModel):
     name: str = Field(pattern=ENV_NAME, min_length=1, max_length=253)
     value: str | None = Field(
         default=None,
-        max_length=32768,
+        max_length=MAX_VALUE,
         description="Literal text; ${tasks.NAME.outputs.OUTPUT} is replaced by that output.",
     )
     value_from: EnvVarSource | None = None

@@ -11,6 +11,9 @@ from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, ru
 from runyard.api.executor import Executor
 from runyard.api.pod import Env, RelativePath
 
+MAX_ARGUMENT = 8192
+"""Characters of one argument of a script."""
+
 
 class When(StrEnum):
     """How the parent must end for the edge to be met."""
@@ -39,7 +42,7 @@ class Script(ApiModel):
     inline: str | None = Field(default=None, min_length=1, max_length=65536)
     path: RelativePath | None = None
     args: Annotated[
-        list[Annotated[str, Field(max_length=8192)]],
+        list[Annotated[str, Field(max_length=MAX_ARGUMENT)]],
         Field(max_length=256, json_schema_extra=ATOMIC_LIST),
     ] = []
     entrypoint: str = Field(

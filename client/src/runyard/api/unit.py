@@ -22,6 +22,11 @@ from runyard.api.base import (
 from runyard.api.code import Code
 from runyard.api.task import Work
 
+MAX_LOG_LINES = 20
+"""The last lines of the log that a failed attempt keeps."""
+MAX_LOG_LINE = 1024
+"""Characters of such a line."""
+
 
 class UnitPhase(StrEnum):
     """For people and selectors only; the conditions are the contract."""
@@ -91,8 +96,19 @@ class UnitSpec(Work):
         rule(
             "oldSelf.gates.size() > 0 || (self.script == oldSelf.script && "
             "self.env == oldSelf.env && self.executor == oldSelf.executor && "
-            "self.outputs == oldSelf.outputs)",
+            "self.outputs == oldSelf.outputs && has(self.launcher) == has(oldSelf.launcher) && "
+            "(!has(self.launcher) || self.launcher == oldSelf.launcher))",
             "the work of a unit is immutable once its gates are gone: create a new unit",
+        ),
+        rule(
+            "has(self.code) == has(oldSelf.code) && (!has(self.code) || self.code == oldSelf.code)",
+            "code is immutable: create a new unit",
+        ),
+        rule(
+            "(has(self.experiment) ? self.experiment : '') == "
+            "(has(oldSelf.experiment) ? oldSelf.experiment : '') && "
+            "(has(self.task) ? self.task : '') == (has(oldSelf.task) ? oldSelf.task : '')",
+            "experiment and task are immutable: they say whose unit this is",
         ),
         rule(
             "!has(self.launcher) || has(self.executor.trainJob)",
@@ -130,8 +146,8 @@ class Attempt(ApiModel):
     reason: str | None = Field(default=None, max_length=1024)
     message: str | None = Field(default=None, max_length=4096)
     last_log_lines: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=20, json_schema_extra=ATOMIC_LIST),
+        list[Annotated[str, Field(max_length=MAX_LOG_LINE)]],
+        Field(max_length=MAX_LOG_LINES, json_schema_extra=ATOMIC_LIST),
     ] = []
     submit_time: datetime | None = None
     start_time: datetime | None = None
