@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
 from runyard.api.code import Code
 from runyard.api.constants import MAX_INLINE_CODE_BYTES
 from runyard.api.task import Work
@@ -40,17 +44,34 @@ def work(task: Work, path: str) -> None:
 
 
 def code(source: Code | None) -> None:
-    """Checks that inline code fits into one ConfigMap.
+    """Checks that code can become one folder, and inline code one ConfigMap.
 
     Raises:
-        InvalidSpecError: it is too large.
+        InvalidSpecError: a path is a file and a folder, or the files are too large.
     """
-    if source is None or source.inline is None:
+    if source is None:
         return
-    size = sum(len(file.content.encode()) for file in source.inline)
-    if size > MAX_INLINE_CODE_BYTES:
+    if source.inline is not None:
+        _paths("code.inline", [file.path for file in source.inline])
+        size = sum(len(file.content.encode()) for file in source.inline)
+        if size > MAX_INLINE_CODE_BYTES:
+            raise InvalidSpecError(
+                reasons.INVALID_SPEC,
+                f"code.inline holds {size} bytes, more than the {MAX_INLINE_CODE_BYTES} that fit:"
+                " leave out data files, or use code.configMap",
+            )
+    if source.config_map is not None:
+        _paths("code.configMap.items", [item.path for item in source.config_map.items])
+
+
+def _paths(where: str, paths: Sequence[str]) -> None:
+    if twice := [path for path, times in Counter(paths).items() if times > 1]:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC, f"{where} has {twice[0]!r} twice: keep one of them"
+        )
+    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    if both := sorted(folders.intersection(paths)):
         raise InvalidSpecError(
             reasons.INVALID_SPEC,
-            f"code.inline holds {size} bytes, more than the {MAX_INLINE_CODE_BYTES} that fit:"
-            " leave out data files, or use code.configMap",
+            f"{where} has {both[0]!r} both as a file and as the folder of another one: rename one",
         )

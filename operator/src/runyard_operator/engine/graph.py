@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from runyard.api.constants import MAX_OUTPUT_BYTES
 from runyard.api.task import Dependency, Task, When
 from runyard.api.unit import UnitPhase
 from runyard_operator.engine import reasons, references
@@ -121,6 +122,12 @@ def check_references(tasks: Iterable[Task]) -> None:
                 continue
             raise InvalidSpecError(
                 reasons.INVALID_REFERENCE, f"{where}: {reference.text} {problem}"
+            )
+        if (path := references.outgrows(task)) is not None:
+            raise InvalidSpecError(
+                reasons.INVALID_REFERENCE,
+                f"tasks[{task.name}].{path}: with values of {MAX_OUTPUT_BYTES} bytes it would be"
+                " too long: name fewer outputs in one text",
             )
 
 

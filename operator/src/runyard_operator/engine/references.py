@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runyard.api.task import Work
+from runyard.api.constants import MAX_OUTPUT_BYTES
+from runyard.api.pod import MAX_VALUE
+from runyard.api.task import MAX_ARGUMENT, Work
 
 _OURS = re.compile(r"\$\{tasks\.([^}]*)\}")
 _WELL_FORMED = re.compile(r"([a-z](?:[-a-z0-9]*[a-z0-9])?)\.outputs\.([A-Za-z_][A-Za-z0-9_]*)")
@@ -16,6 +18,10 @@ W = TypeVar("W", bound=Work)
 
 Outputs = Mapping[str, Mapping[str, str]]
 """The outputs of tasks: task name to output name to value."""
+
+
+class NoValueError(Exception):
+    """A referenced output has no value: the unit that had it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +40,49 @@ def find(work: Work) -> Iterator[Reference]:
     `task` and `output` are None where the text is malformed. Script texts are left alone: a value
     from outside inside a script's text would be code.
     """
-    for path, text in _texts(work):
+    for path, text, _ in _texts(work):
         for match in _OURS.finditer(text):
             parts = _WELL_FORMED.fullmatch(match.group(1))
             task, output = (parts.group(1), parts.group(2)) if parts else (None, None)
             yield Reference(path=path, text=match.group(0), task=task, output=output)
 
 
-def _texts(work: Work) -> Iterator[tuple[str, str]]:
+def outgrows(work: Work) -> str | None:
+    """The path of a text that would be too long with the longest values; None when all fit."""
+    for path, text, limit in _texts(work):
+        bare, references = _OURS.subn("", text)
+        if references and len(bare) + references * MAX_OUTPUT_BYTES > limit:
+            return path
+    return None
+
+
+def _texts(work: Work) -> Iterator[tuple[str, str, int]]:
     for variable in work.env:
         if variable.value is not None:
-            yield f"env[{variable.name}].value", variable.value
+            yield f"env[{variable.name}].value", variable.value, MAX_VALUE
     for index, argument in enumerate(work.script.args):
-        yield f"script.args[{index}]", argument
+        yield f"script.args[{index}]", argument, MAX_ARGUMENT
 
 
 def resolve(work: W, outputs: Outputs) -> W:
     """`work` with every reference replaced by its value.
 
+    Values are put in as they are, once: what looks like a reference in a value is only text.
+
     Raises:
-        KeyError: a referenced output is not in `outputs`.
+        NoValueError: a referenced output is not in `outputs`.
     """
 
     def replace(text: str) -> str:
         def value(match: re.Match[str]) -> str:
             parts = _WELL_FORMED.fullmatch(match.group(1))
-            if parts is None:
-                raise KeyError(match.group(0))
-            return outputs[parts.group(1)][parts.group(2)]
+            task, output = parts.groups() if parts else ("", "")
+            found = outputs.get(task, {}).get(output)
+            if found is None:
+                raise NoValueError(
+                    f"{match.group(0)} has no value: the ExecutionUnit that wrote it was deleted"
+                )
+            return found
 
         return _OURS.sub(value, text)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runyard.api.code import Code
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT
 from runyard.api.experiment import ExperimentPhase, ExperimentSpec
 from runyard.api.profile import ProfileSpec
+from runyard_operator.bundles.bundle import BundleError
 from runyard_operator.context import Context
 from runyard_operator.engine import conditions, effects, merge, naming, reasons
 from runyard_operator.engine.experiment import (
@@ -61,8 +63,8 @@ class ExperimentReconciler:
         status = views.experiment_status(obj)
         made = conditions.is_true(status.conditions, conditions.UNITS_CREATED)
         ended = status.completion_time is not None
-        units = await self._units(obj, spec, verify=made and not ended)
-        staged = code.staged(spec.code) if spec.code and not made else None
+        units = await self._units(obj, spec, verify=(made or spec.cancel) and not ended)
+        staged = None if made else self._staged(spec)
         return ExperimentView(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -77,6 +79,13 @@ class ExperimentReconciler:
             deleting=views.deleting(obj),
             finalizer=views.has_finalizer(obj),
         )
+
+    def _staged(self, spec: ExperimentSpec) -> Code | None:
+        try:
+            return code.staged(spec.code) if spec.code else None
+        except BundleError:
+            # The engine refuses such files with a message for the user.
+            return None
 
     async def _units(self, obj: Object, spec: ExperimentSpec, *, verify: bool) -> _Units:
         """The units by task. Where a cache's "no" would count, the API server is asked."""

@@ -66,16 +66,14 @@ class UnitReconciler:
                 return decision.requeue_after
 
     async def _look(self, unit: UnitView) -> Fact:
-        if unit.ended:
-            return None
+        if needs_observation(unit) and unit.attempt is not None:
+            return await self._backend(unit).observe(self._target(unit), unit.attempt.handle)
         try:
             check.work(unit.spec, "spec")
             check.code(unit.spec.code)
         except check.InvalidSpecError as error:
             return Rejected(error.reason, str(error))
-        if not needs_observation(unit) or unit.attempt is None:
-            return None
-        return await self._backend(unit).observe(self._target(unit), unit.attempt.handle)
+        return None
 
     async def _write(self, writer: Writer, unit: UnitView, decision: UnitDecision) -> None:
         if await writer.status(unit.status, decision.status):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runyard.api.experiment import ExperimentPhase
+from runyard.api.experiment import ExperimentPhase, ExperimentStatus
 from runyard.api.task import Task
-from runyard.api.unit import UnitPhase
 from runyard_operator.engine import check, conditions, effects, graph, merge, pace, reasons
 from runyard_operator.engine.conditions import Want
 from runyard_operator.engine.experiment import status, tasks
@@ -25,6 +24,16 @@ def plan(view: ExperimentView, now: datetime) -> ExperimentDecision:
         seen = view.status.model_copy(update={"observed_generation": view.generation})
         release = (effects.ReleaseFinalizer(),) if view.finalizer else ()
         return ExperimentDecision(seen, release)
+    if conditions.is_true(view.status.conditions, conditions.UNITS_CREATED):
+        # The units carry all that they inherit: from here on a profile may change or go.
+        return _advance(view, graph.in_order(view.spec.tasks), now)
+    if view.spec.cancel:
+        return _wind_down(view, status.ended(view, tasks.written(view), now), now)
+    return _prepare(view, now)
+
+
+def _prepare(view: ExperimentView, now: datetime) -> ExperimentDecision:
+    """Checks the spec with all that it inherits, then makes the units."""
     try:
         ordered = graph.in_order(
             [merge.merged(task, view.spec.defaults, view.profiles) for task in view.spec.tasks]
@@ -35,7 +44,7 @@ def plan(view: ExperimentView, now: datetime) -> ExperimentDecision:
         check.code(view.spec.code)
     except check.InvalidSpecError as error:
         refused = status.rejected(view, error.reason, str(error), now)
-        return ExperimentDecision(refused, requeue_after=0.0)
+        return _wind_down(view, refused, now)
     except merge.ProfileError as error:
         # A profile may still be written or mended: wait for it, its event brings us back.
         decision = status.stalled(view, error.reason, str(error), now)
@@ -43,13 +52,23 @@ def plan(view: ExperimentView, now: datetime) -> ExperimentDecision:
     if not view.finalizer:
         waiting = status.going_on(view, ExperimentPhase.PENDING, (), now)
         return ExperimentDecision(waiting, (effects.AddFinalizer(),))
-    if not conditions.is_true(view.status.conditions, conditions.UNITS_CREATED):
-        return _create_units(view, ordered, now)
-    return _advance(view, ordered, now)
+    return _create_units(view, ordered, now)
+
+
+def _wind_down(view: ExperimentView, end: ExperimentStatus, now: datetime) -> ExperimentDecision:
+    """The end of an experiment before all its units were made; those that exist end first."""
+    alive = {name: unit for name, unit in view.units.items() if not unit.phase.terminal}
+    if not alive:
+        return ExperimentDecision(end, requeue_after=0.0)
+    cancels = tuple(
+        effect for name, unit in alive.items() if (effect := tasks.cancel(name, unit)) is not None
+    )
+    leaving = status.going_on(view, ExperimentPhase.CANCELLING, (), now)
+    return ExperimentDecision(leaving, cancels, requeue_after=pace.RECHECK)
 
 
 def _create_units(view: ExperimentView, ordered: list[Task], now: datetime) -> ExperimentDecision:
-    """All units are made before any is released, and after that never again.
+    """All units are made, those with edges held by a gate, and after that never again.
 
     So a unit that is missing later was deleted by somebody, and its task is not run twice.
     """
@@ -77,13 +96,10 @@ def _create_units(view: ExperimentView, ordered: list[Task], now: datetime) -> E
 
 
 def _advance(view: ExperimentView, ordered: list[Task], now: datetime) -> ExperimentDecision:
-    steps = tasks.advance(view, ordered, cancel=view.spec.cancel)
-    written = {
-        task.name: view.units[task.name].phase if task.name in view.units else UnitPhase.CANCELLED
-        for task in view.spec.tasks
-    }
+    written = tasks.written(view)
     if all(phase.terminal for phase in written.values()):
         return ExperimentDecision(status.ended(view, written, now), requeue_after=0.0)
+    steps = tasks.advance(view, ordered)
     phase = ExperimentPhase.CANCELLING if view.spec.cancel else ExperimentPhase.RUNNING
     wanted = tuple(step.effect for step in steps.values() if step.effect is not None)
     return ExperimentDecision(

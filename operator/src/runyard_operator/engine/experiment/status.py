@@ -98,7 +98,9 @@ def _status(
     **changes: Any,
 ) -> ExperimentStatus:
     total = len(view.spec.tasks)
-    counts = Counter(unit.phase for unit in view.units.values())
+    made = conditions.is_true(view.status.conditions, conditions.UNITS_CREATED)
+    phases = tasks.written(view) if made else {n: u.phase for n, u in view.units.items()}
+    counts = Counter(phases.values())
     done = sum(number for each, number in counts.items() if each.terminal)
     failures = [
         FailedTask(

@@ -31,12 +31,30 @@ def create(view: ExperimentView, task: Task) -> effects.CreateUnit:
         task=task.name,
         code=view.staged_code,
         gates=[DEPENDENCIES] if task.after else [],
-        cancel=view.spec.cancel,
     )
     return effects.CreateUnit(task.name, spec)
 
 
 _WORK = frozenset({"script", "env", "launcher", "executor", "outputs"})
+
+
+def written(view: ExperimentView) -> dict[str, UnitPhase]:
+    """The written phase of every task, in the order of the spec.
+
+    A task without a unit counts as Cancelled: its unit was deleted by somebody, or it will never
+    be made.
+    """
+    return {
+        task.name: view.units[task.name].phase if task.name in view.units else UnitPhase.CANCELLED
+        for task in view.spec.tasks
+    }
+
+
+def cancel(name: str, unit: TaskUnit) -> effects.UpdateUnit | None:
+    """What cancels the unit of a task; None when it is cancelled already."""
+    if unit.spec.cancel:
+        return None
+    return effects.UpdateUnit(name, unit.uid, unit.spec.model_copy(update={"cancel": True}))
 
 
 def unhandled_failures(spec: ExperimentSpec, phases: Mapping[str, UnitPhase]) -> list[str]:
@@ -65,59 +83,49 @@ def fail_fast(spec: ExperimentSpec, phases: Mapping[str, UnitPhase]) -> str | No
     return next((name for name in failed if name not in awaited), None)
 
 
-def advance(view: ExperimentView, ordered: Sequence[Task], *, cancel: bool) -> dict[str, Step]:
+def advance(view: ExperimentView, ordered: Sequence[Task]) -> dict[str, Step]:
     """The next step of every task, parents first, so that a skip reaches its descendants at once.
 
-    `ordered` are the tasks with their defaults merged in, parents before children. A task without
-    a unit counts as Cancelled: its unit was made once, and somebody has deleted it.
+    `ordered` has parents before children.
     """
     steps: dict[str, Step] = {}
-    written = {
-        task.name: view.units[task.name].phase if task.name in view.units else UnitPhase.CANCELLED
-        for task in ordered
-    }
-    culprit = fail_fast(view.spec, written)
+    phases = written(view)
+    culprit = fail_fast(view.spec, phases)
+    ending = view.spec.cancel or culprit is not None
     for task in ordered:
         unit = view.units.get(task.name)
         if unit is None or unit.phase.terminal:
-            steps[task.name] = Step(written[task.name])
-        elif unit.spec.gates and unit.spec.skip is None and not unit.spec.cancel:
-            phases = {name: step.phase for name, step in steps.items()}
-            steps[task.name] = _gated(view, task, unit, phases, culprit, cancel)
+            steps[task.name] = Step(phases[task.name])
         elif unit.spec.skip is not None:
             steps[task.name] = Step(UnitPhase.SKIPPED)
-        elif cancel or culprit:
-            steps[task.name] = _cancel(task, unit)
+        elif unit.spec.gates and not view.spec.cancel and not unit.spec.cancel:
+            steps[task.name] = _gated(view, task, unit, steps, culprit)
         else:
-            steps[task.name] = Step(unit.phase)
+            steps[task.name] = Step(unit.phase, cancel(task.name, unit) if ending else None)
     return steps
-
-
-def _cancel(task: Task, unit: TaskUnit) -> Step:
-    if unit.spec.cancel:
-        return Step(unit.phase)
-    spec = unit.spec.model_copy(update={"cancel": True})
-    return Step(unit.phase, effects.UpdateUnit(task.name, unit.uid, spec))
 
 
 def _gated(
     view: ExperimentView,
     task: Task,
     unit: TaskUnit,
-    phases: Mapping[str, UnitPhase],
+    steps: Mapping[str, Step],
     culprit: str | None,
-    cancel: bool,
 ) -> Step:
-    if cancel:
-        return _cancel(task, unit)
-    verdict, dependency = graph.readiness(task, phases)
+    coming = {name: step.phase for name, step in steps.items()}
+    verdict, dependency = graph.readiness(task, coming)
     if verdict is graph.Readiness.NEVER and dependency is not None:
-        return _skip(task, unit, reasons.DEPENDENCY_NOT_MET, _not_met(dependency, phases))
+        return _skip(task, unit, reasons.DEPENDENCY_NOT_MET, _not_met(dependency, coming))
     if culprit is not None:
         return _skip(task, unit, reasons.FAIL_FAST, f"task {culprit!r} failed")
-    if verdict is graph.Readiness.WAITING:
+    # A skip that is only on its way may lead to further skips, but never to a start.
+    verdict, _ = graph.readiness(task, written(view))
+    if verdict is not graph.Readiness.READY:
         return Step(unit.phase)
-    spec = references.resolve(unit.spec, _outputs(view.units.items()))
+    try:
+        spec = references.resolve(unit.spec, _outputs(view.units.items()))
+    except references.NoValueError as error:
+        return _skip(task, unit, reasons.DEPENDENCY_NOT_MET, str(error))
     released = spec.model_copy(update={"gates": []})
     return Step(unit.phase, effects.UpdateUnit(task.name, unit.uid, released))
 

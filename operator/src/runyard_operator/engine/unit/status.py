@@ -6,11 +6,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from runyard.api.base import Condition
-from runyard.api.unit import Attempt, FailureClass, OutputValue, UnitPhase, UnitStatus
+from runyard.api.constants import MAX_OUTPUT_BYTES
+from runyard.api.unit import (
+    MAX_LOG_LINE,
+    MAX_LOG_LINES,
+    Attempt,
+    FailureClass,
+    OutputValue,
+    UnitPhase,
+    UnitStatus,
+)
 from runyard_operator.engine import conditions, pace, reasons
 from runyard_operator.engine.conditions import Want
 from runyard_operator.engine.observation import Observation
-from runyard_operator.engine.unit.view import UnitDecision, UnitView
+from runyard_operator.engine.unit.view import Submitted, UnitDecision, UnitView
 
 
 def phase(unit: UnitView, current: list[Condition], attempts: list[Attempt]) -> UnitPhase:
@@ -21,7 +30,9 @@ def phase(unit: UnitView, current: list[Condition], attempts: list[Attempt]) -> 
     if end is not None and end.status == "False":
         if unit.spec.skip is not None and not attempts:
             return UnitPhase.SKIPPED
-        cancelled = end.reason in reasons.CANCEL_REASONS
+        # The class tells the failure of a job whose backend happens to use one of our reasons.
+        failed = attempts and attempts[-1].failure_class is not None
+        cancelled = end.reason in reasons.CANCEL_REASONS and not failed
         return UnitPhase.CANCELLED if cancelled else UnitPhase.FAILED
     if not attempts:
         return UnitPhase.PENDING if unit.spec.gates else UnitPhase.QUEUED
@@ -39,17 +50,23 @@ def succeed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     outputs = dict(seen.outputs)
     missing = [each.name for each in unit.spec.outputs if each.name not in outputs]
     if missing:
-        message = (
-            f"the job succeeded without the outputs {', '.join(missing)}: write each to"
-            " $RUNYARD_OUTPUTS/<name>"
-        )
-        return fail(
+        return _without_outputs(
             unit,
+            seen,
             now,
-            FailureClass.ERROR,
             reasons.OUTPUTS_MISSING,
-            message,
-            noted(current(unit), seen),
+            f"the job succeeded without the outputs {', '.join(missing)}: write each to"
+            " $RUNYARD_OUTPUTS/<name>",
+        )
+    long = [each.name for each in unit.spec.outputs if len(outputs[each.name]) > MAX_OUTPUT_BYTES]
+    if long:
+        return _without_outputs(
+            unit,
+            seen,
+            now,
+            reasons.OUTPUTS_TOO_LARGE,
+            f"the outputs {', '.join(long)} are longer than {MAX_OUTPUT_BYTES} bytes: write a file"
+            " to shared storage and its path to the output",
         )
     attempt = noted(current(unit), seen, completion_time=now, reason=reasons.SUCCEEDED)
     return _finish(
@@ -63,6 +80,13 @@ def succeed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         start_time=unit.status.start_time or seen.start_time,
         completion_time=attempt.completion_time,
     )
+
+
+def _without_outputs(
+    unit: UnitView, seen: Observation, now: datetime, reason: str, message: str
+) -> UnitDecision:
+    attempt = noted(current(unit), seen)
+    return fail(unit, now, FailureClass.ERROR, reason, message, attempt)
 
 
 def fail(
@@ -204,13 +228,23 @@ def noted(attempt: Attempt, seen: Observation, **changes: Any) -> Attempt:
             "handle": attempt.handle or seen.handle,
             "node": seen.node or attempt.node,
             "exit_code": attempt.exit_code if seen.exit_code is None else seen.exit_code,
-            "last_log_lines": list(seen.last_log_lines) or attempt.last_log_lines,
+            "last_log_lines": _bounded(seen.last_log_lines) or attempt.last_log_lines,
             "start_time": attempt.start_time or seen.start_time,
             "completion_time": seen.completion_time
             or changes.get("completion_time")
             or attempt.completion_time,
         }
     )
+
+
+def _bounded(lines: tuple[str, ...]) -> list[str]:
+    """The last lines, as many and as long as the schema takes."""
+    return [line[:MAX_LOG_LINE] for line in lines[-MAX_LOG_LINES:]]
+
+
+def submitted(attempt: Attempt, fact: Submitted) -> Attempt:
+    """The attempt with the job that was made or adopted for it."""
+    return attempt.model_copy(update={"handle": fact.handle, "plan_digest": fact.plan_digest})
 
 
 def current(unit: UnitView) -> Attempt:

@@ -33,10 +33,8 @@ def step(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
     """Decides what becomes of the unit, given one fact. Pure; a second run changes nothing."""
     if unit.ended:
         return _latched(unit)
-    if isinstance(fact, Rejected):
-        return status.end(unit, now, fact.reason, fact.message, accepted=False)
     if unit.attempt is None:
-        return _before_first_attempt(unit, now)
+        return _before_first_attempt(unit, fact, now)
     if unit.ending_wanted:
         return _cancelling(unit, fact, now)
     match fact:
@@ -56,13 +54,16 @@ def _latched(unit: UnitView) -> UnitDecision:
     return UnitDecision(seen, (effects.ReleaseFinalizer(),) if unit.finalizer else ())
 
 
-def _before_first_attempt(unit: UnitView, now: datetime) -> UnitDecision:
+def _before_first_attempt(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
     if unit.spec.skip is not None:
         return status.end(unit, now, unit.spec.skip.reason, unit.spec.skip.message)
     if unit.deleting:
         return status.end(unit, now, reasons.DELETED, "deleted before it was submitted")
     if unit.spec.cancel:
         return status.end(unit, now, reasons.CANCEL_REQUESTED, "cancelled before it was submitted")
+    if isinstance(fact, Rejected):
+        # Only here: once a job may exist, no new rule of ours may cut it loose.
+        return status.end(unit, now, fact.reason, fact.message, accepted=False)
     if unit.spec.gates:
         names = ", ".join(gate.name for gate in unit.spec.gates)
         return status.go_on(unit, now, reasons.WAITING_FOR_TASKS, f"held by: {names}")
@@ -83,9 +84,7 @@ def _before_first_attempt(unit: UnitView, now: datetime) -> UnitDecision:
 
 
 def _submitted(unit: UnitView, fact: Submitted, now: datetime) -> UnitDecision:
-    attempt = status.current(unit).model_copy(
-        update={"handle": fact.handle, "plan_digest": fact.plan_digest}
-    )
+    attempt = status.submitted(status.current(unit), fact)
     message = f"{fact.handle.kind} {fact.handle.name}"
     decision = status.go_on(
         unit,
@@ -127,24 +126,41 @@ def _observed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         case State.FAILED:
             return _failed(unit, seen, now)
         case State.TERMINATING:
-            decision = status.go_on(unit, now, reasons.WAITING, "the job is being deleted")
-            return replace(decision, requeue_after=pace.RETRY)
+            return _terminating(unit, seen, now)
         case State.WAITING | State.RUNNING:
             return _alive(unit, seen, now)
+
+
+def _terminating(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
+    """Somebody else deletes the job. It was there: its absence later on is its end."""
+    attempt = status.noted(status.current(unit), seen)
+    decision = status.go_on(
+        unit,
+        now,
+        reasons.WAITING,
+        "the job is being deleted by somebody else than Runyard",
+        (_was_submitted(attempt), *status.REACHABLE),
+        attempts=status.with_attempt(unit, attempt),
+    )
+    return replace(decision, requeue_after=pace.RETRY)
+
+
+def _was_submitted(attempt: Attempt) -> Want:
+    message = f"{attempt.handle.kind} {attempt.handle.name}" if attempt.handle else ""
+    return Want(conditions.SUBMITTED, "True", reasons.SUBMITTED, message)
 
 
 def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     running = seen.state is State.RUNNING
     attempt = status.noted(status.current(unit), seen)
     reason = seen.reason or (reasons.RUNNING if running else reasons.WAITING)
-    submitted = f"{attempt.handle.kind} {attempt.handle.name}" if attempt.handle else ""
     decision = status.go_on(
         unit,
         now,
         reason,
         seen.message,
         (
-            Want(conditions.SUBMITTED, "True", reasons.SUBMITTED, submitted),
+            _was_submitted(attempt),
             Want(conditions.RUNNING, conditions.truth(running), reason, seen.message),
             *status.REACHABLE,
         ),
@@ -170,15 +186,21 @@ def _cancelling(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
         return status.end(unit, now, reason, "cancelled", attempts=status.with_attempt(unit, ended))
     wants: tuple[Want, ...] = ()
     if seen is not None and seen.state is State.UNKNOWN:
-        wants = (Want(conditions.BACKEND_REACHABLE, "False", seen.reason, seen.message),)
-    handle = attempt.handle or (seen.handle if seen else None)
+        lost = seen.reason or reasons.UNREACHABLE
+        wants = (Want(conditions.BACKEND_REACHABLE, "False", lost, seen.message),)
+    elif seen is not None:
+        attempt = status.noted(attempt, seen)
+        wants = status.REACHABLE
+    elif isinstance(fact, Submitted):
+        attempt = status.submitted(attempt, fact)
+        wants = status.REACHABLE
     decision = status.go_on(
         unit,
         now,
         reason,
         "waiting for the backend to confirm the cancel",
         wants,
-        attempts=status.with_attempt(unit, attempt.model_copy(update={"handle": handle})),
+        attempts=status.with_attempt(unit, attempt),
     )
     ask = seen is None or seen.state is not State.TERMINATING
     return replace(
@@ -201,13 +223,12 @@ def _failed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
 
 def _absent(unit: UnitView, now: datetime) -> UnitDecision:
     attempt = status.current(unit)
-    if attempt.handle is None:
+    known = conditions.is_true(unit.status.conditions, conditions.SUBMITTED)
+    if attempt.handle is None and not known:
         # A clear "there is none" of a look-up by key: the submit never arrived.
         return UnitDecision(
             unit.status, (effects.Submit(attempt.number),), requeue_after=pace.RETRY
         )
-    message = (
-        f"{attempt.handle.kind} {attempt.handle.name} is gone without a result: it was deleted by"
-        " somebody else than Runyard"
-    )
+    job = f"{attempt.handle.kind} {attempt.handle.name}" if attempt.handle else "the job"
+    message = f"{job} is gone without a result: it was deleted by somebody else than Runyard"
     return status.fail(unit, now, FailureClass.BACKEND_LOST, reasons.JOB_LOST, message)
