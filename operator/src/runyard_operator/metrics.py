@@ -75,6 +75,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._lag = Gauge(
+            "runyard_loop_lag_seconds",
+            "How late the event loop was at the last beat",
+            registry=self.registry,
+        )
+
     def watch(self, queue: Queue, store: Store) -> None:
         """Shows the state of the queue and the store as it is at each scrape."""
         for name, text, read in (
@@ -99,6 +105,10 @@ class Metrics:
     def called(self, verb: str, status: int, seconds: float) -> None:
         """Counts a call of the API server."""
         self._calls.labels(verb, str(status)).observe(seconds)
+
+    def lag(self, seconds: float) -> None:
+        """Notes how late the event loop is."""
+        self._lag.set(seconds)
 
     def submission(self, backend: str, result: str) -> None:
         """Counts a submission; `result` is Submitted or the reason of the error."""

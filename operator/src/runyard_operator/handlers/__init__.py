@@ -1,0 +1,1 @@
+"""From the API server's watches to keys on the queue. kopf watches and does nothing else."""

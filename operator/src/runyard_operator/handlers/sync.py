@@ -1,0 +1,142 @@
+"""Full lists beside the watches: the store is filled before any worker starts, and corrected later.
+
+A watch that was cut off for long begins anew with a list, and then nobody tells of the objects that
+were deleted meanwhile. So each new list of kopf's, and the clock, ask for a comparison here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from runyard_operator.config import Config
+from runyard_operator.handlers.kinds import WATCHED, Watched, keys
+from runyard_operator.kube.api import KubeApi
+from runyard_operator.kube.errors import Forbidden, KubeError, NotFound
+from runyard_operator.queue import Queue
+from runyard_operator.store import Store
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 5.0
+RESYNC_SECONDS: Final = 600.0
+LATE_SECONDS: Final = 60.0
+
+
+class LateKindError(Exception):
+    """A kind has been installed that cannot be watched without starting anew."""
+
+
+class Sync:
+    """Keeps the store complete.
+
+    Args:
+        kube: the API server.
+        store: what is filled.
+        queue: is given the keys of whatever has changed.
+        config: which namespaces to list.
+        gone: is told the plural of an optional kind that is not served.
+    """
+
+    def __init__(
+        self,
+        *,
+        kube: KubeApi,
+        store: Store,
+        queue: Queue,
+        config: Config,
+        gone: Callable[[str], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._queue = queue
+        self._config = config
+        self._gone = gone
+        self._missing: set[Watched] = set()
+        self._wanted: set[Watched] = set()
+        self._asked = asyncio.Event()
+        self.primed = False
+
+    async def prime(self) -> None:
+        """Lists every kind once; tries again until all have been read."""
+        left = [each for each in WATCHED if not await self._tried(each)]
+        while left:
+            await asyncio.sleep(RETRY_SECONDS)
+            left = [each for each in left if not await self._tried(each)]
+        self.primed = True
+        counts = {each.kind: self._store.count(each.kind) for each in WATCHED}
+        logger.info("The cache is filled", extra={"counts": counts})
+
+    def ask(self, plural: str) -> None:
+        """Wants a comparison of the kind with this plural soon."""
+        self._wanted |= {each for each in WATCHED if each.resource.plural == plural}
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Compares what was asked for, and everything from time to time; for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await self._asked.wait()
+            except TimeoutError:
+                self._wanted = set(WATCHED)
+            self._asked.clear()
+            wanted, self._wanted = self._wanted, set()
+            failed = {each for each in wanted if not await self._tried(each)}
+            if failed:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wanted |= failed
+                self._asked.set()
+
+    async def wait_for_late_kinds(self) -> None:
+        """Looks for kinds that were missing at the start, for ever.
+
+        Only for an operator that may not watch CustomResourceDefinitions.
+
+        Raises:
+            LateKindError: there is one; a new start watches it.
+        """
+        missing = frozenset(self._missing)
+        while True:
+            await asyncio.sleep(LATE_SECONDS)
+            for watched in missing:
+                await self._tried(watched)
+            late = ", ".join(each.kind for each in missing - self._missing)
+            if late:
+                raise LateKindError(f"{late} is served now")
+
+    async def _tried(self, watched: Watched) -> bool:
+        try:
+            for namespace in self._config.scopes:
+                await self._compare(watched, namespace)
+        except NotFound:
+            if watched.optional:
+                self._missing.add(watched)
+                self._gone(watched.resource.plural)
+                return True
+            logger.error(
+                "%s is not served: install the CustomResourceDefinitions of runyard.dev",
+                watched.kind,
+            )
+            return False
+        except Forbidden as error:
+            logger.error("The operator's role lacks list on %s: %s", watched.resource.plural, error)
+            return False
+        except KubeError as error:
+            logger.warning("%s could not be listed, trying again: %s", watched.kind, error)
+            return False
+        self._missing.discard(watched)
+        return True
+
+    async def _compare(self, watched: Watched, namespace: str | None) -> None:
+        objects, version = await self._kube.snapshot(
+            watched.resource.api_version,
+            watched.kind,
+            namespace=namespace,
+            label_selector=watched.selector,
+        )
+        for obj in self._store.replace(watched.kind, namespace, objects, version):
+            for key in keys(obj, self._store, self._config.operator_namespace):
+                self._queue.add(key)

@@ -1,0 +1,201 @@
+"""The process: puts the parts together, starts them in order, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from runyard.api.constants import API_VERSION
+from runyard_operator import __version__
+from runyard_operator.config import Config, UsageError, parse
+from runyard_operator.context import Context, utc_now
+from runyard_operator.events import EventEmitter
+from runyard_operator.handlers import kinds
+from runyard_operator.handlers.life import Watches
+from runyard_operator.handlers.sync import Sync
+from runyard_operator.handlers.watcher import Watcher, may_scan
+from runyard_operator.health import Health
+from runyard_operator.kube import ConfigError, HttpKubeApi, KubeApi, Ref, load_configuration
+from runyard_operator.logs_json import configure
+from runyard_operator.metrics import Metrics
+from runyard_operator.queue import Key, Queue
+from runyard_operator.reconcile import dispatch
+from runyard_operator.store import Store
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 10.0
+EVENTS_SECONDS: Final = 2.0
+WATCH_SECONDS: Final = 5.0
+
+Build = Callable[[Context], Callable[[Key], Awaitable[float | None]]]
+
+
+class Operator:
+    """One operator: all that `run` needs, wired together.
+
+    Args:
+        config: the settings.
+        kube: the API server.
+        build: makes the reconciler from the context.
+        metrics: counters; `kube` may report to the same.
+    """
+
+    def __init__(self, config: Config, kube: KubeApi, build: Build, metrics: Metrics) -> None:
+        clock, rng = time.monotonic, random.Random()  # noqa: S311 - jitter, not a secret
+        self._config = config
+        self._kube = kube
+        self._store = Store()
+        self._queue = Queue(
+            clock=clock,
+            rng=rng,
+            group=lambda key: kinds.group(key, self._store),
+            done=metrics.reconciled,
+        )
+        metrics.watch(self._queue, self._store)
+        self._emit = EventEmitter(kube, now=utc_now, clock=clock, instance=platform.node())
+        self._worker = build(
+            Context(
+                kube=kube,
+                store=self._store,
+                queue=self._queue,
+                metrics=metrics,
+                config=config,
+                now=utc_now,
+                emit=self._emit,
+            )
+        )
+        self._watches = Watches(clock, lambda plural: self._sync.ask(plural))
+        self._sync = Sync(
+            kube=kube,
+            store=self._store,
+            queue=self._queue,
+            config=config,
+            gone=self._watches.forget,
+        )
+        self._watcher = Watcher(
+            config=config,
+            store=self._store,
+            queue=self._queue,
+            metrics=metrics,
+            watches=self._watches,
+            rng=rng,
+        )
+        self._health = Health(
+            kube=kube,
+            probe=Ref(API_VERSION, kinds.PROFILE, "livez", config.operator_namespace),
+            queue=self._queue,
+            metrics=metrics,
+            watches=self._watches.look,
+            ready=lambda: self._ready,
+            clock=clock,
+        )
+        self._ready = False
+        self._stop = asyncio.Event()
+        # A future and not a task: kopf would wait for a task that is younger than itself.
+        self._deaf: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(self) -> None:
+        """Ends `run` in good order."""
+        self._stop.set()
+
+    async def run(self, *, signals: bool = False) -> bool:
+        """Works until `stop`; whether it ended because it was asked to.
+
+        Args:
+            signals: whether SIGTERM and SIGINT stop it.
+
+        Raises:
+            OSError: the port of the metrics server is taken.
+        """
+        if signals:
+            self._catch()
+        host, port = await self._health.start(self._config.http_host, self._config.http_port)
+        logger.info("Runyard %s serves metrics and probes on %s:%d", __version__, host, port)
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        work = asyncio.create_task(self._work(signals), name="work")
+        done, _ = await asyncio.wait({stopped, work}, return_when=asyncio.FIRST_COMPLETED)
+        await self._finish(work)
+        asked = stopped in done
+        stopped.cancel()
+        if work.done() and not work.cancelled() and (error := work.exception()) is not None:
+            logger.critical("The operator cannot go on", exc_info=error)
+        return asked
+
+    async def _work(self, signals: bool) -> None:
+        """Everything but the order of the end; never returns, but for an error."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._health.run(), name="health")
+            await self._sync.prime()
+            scan = await may_scan(self._kube, self._config)
+            self._queue.start(self._worker, self._config.workers)
+            group.create_task(self._queue.join(), name="queue")
+            group.create_task(self._emit.run(), name="events")
+            group.create_task(self._sync.run(), name="sync")
+            if not scan:
+                group.create_task(self._sync.wait_for_late_kinds(), name="late kinds")
+            self._ready = True
+            await self._watcher.run(scan=scan, started=self._catch if signals else lambda: None)
+            self._deaf.set_result(None)
+            if not self._stop.is_set():
+                raise RuntimeError("kopf has ended by itself")
+
+    async def _finish(self, work: asyncio.Task[None]) -> None:
+        """Stops in order: take no more work, let it end, report it, and only then go deaf."""
+        self._ready = False
+        finished = await self._queue.stop(GRACE_SECONDS)
+        if not finished:
+            logger.warning("Reconciles were cut off after %d s; they are repeated", GRACE_SECONDS)
+        if not work.done():
+            await self._emit.drain(EVENTS_SECONDS)
+        await self._health.close()
+        self._watcher.stop()
+        if self._watcher.running and not work.done():
+            await asyncio.wait(
+                {work, self._deaf}, timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        work.cancel()
+        await asyncio.wait({work})
+        await self._kube.close()
+
+    def _catch(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
+
+async def run(config: Config) -> bool:
+    """Runs the operator until a signal; whether it ended in good order.
+
+    Raises:
+        ConfigError: there is no way to the API server.
+    """
+    metrics = Metrics()
+    kube = HttpKubeApi(await load_configuration(config.kubeconfig), observe=metrics.called)
+    return await Operator(config, kube, dispatch.build, metrics).run(signals=True)
+
+
+def main() -> None:
+    """The console command `runyard-operator`."""
+    try:
+        config = parse(sys.argv[1:], os.environ)
+    except UsageError as error:
+        sys.exit(f"runyard-operator: {error}")
+    configure(config.log_level, config.log_format)
+    try:
+        ended_well = asyncio.run(run(config))
+    except (ConfigError, OSError) as error:
+        sys.exit(f"runyard-operator: {error}")
+    sys.exit(0 if ended_well else 1)
+
+
+if __name__ == "__main__":
+    main()
