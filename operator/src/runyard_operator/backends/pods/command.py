@@ -21,14 +21,16 @@ MESSAGE_BYTES: Final = 4096
 # Needs sh, cat and wc of the user's image, and no more. The first word is the list of outputs, the
 # others are the command. The shell stays, so it must pass on SIGTERM, which the kubelet sends to it
 # alone: `wait` then returns early, and the loop waits for the command's own exit code (127: there
-# is nothing left to wait for). `<&0` keeps the standard input, which a shell takes from background
-# commands.
+# is nothing left to wait for). Descriptor 3 saves the standard input, which a shell takes away from
+# commands in the background.
 _WRAPPER: Final = f"""\
 names=$1; shift
 child=; signalled=; code=127
 trap 'signalled=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
-"$@" <&0 &
+exec 3<&0
+"$@" <&3 3<&- &
 child=$!
+exec 3<&-
 [ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
 while :; do
   signalled=
