@@ -9,7 +9,7 @@ from runyard.cli.errors import FAILED, USAGE, CliError, suggestion
 from runyard.cli.manifests import Manifest, read
 from runyard.cli.refusals import refusal
 from runyard.cli.session import Session
-from runyard.kube.client import EXPERIMENTS, OURS, KubeClient, Resource
+from runyard.kube.client import EXPERIMENTS, OURS, KubeClient, Object, Resource
 from runyard.kube.errors import KubeError, UnreachableError
 
 
@@ -97,8 +97,19 @@ def _apply(client: KubeClient, manifest: Manifest, force: bool) -> str:
     name = f"{_singular(resource)}/{manifest.name}"
     if created:
         return f"{name} created"
-    versions = [each["metadata"]["resourceVersion"] for each in (before, after) if each]
-    return f"{name} unchanged" if versions[0] == versions[-1] else f"{name} configured"
+    same = before is not None and _wanted(before) == _wanted(after)
+    return f"{name} unchanged" if same else f"{name} configured"
+
+
+def _wanted(item: Object) -> Object:
+    """What people set of an object, without the API server's book-keeping.
+
+    The resourceVersion would not do: it counts changes of that book-keeping too, and a controller
+    may write the status between two reads.
+    """
+    counted = ("resourceVersion", "managedFields", "generation")
+    metadata = {key: value for key, value in item["metadata"].items() if key not in counted}
+    return {**item, "metadata": metadata, "status": None}
 
 
 def _singular(resource: Resource) -> str:

@@ -57,8 +57,8 @@ class PlainScreen:
         if before == (phase, reason):
             return
         self._phases[subject] = (phase, reason)
-        if before is None and phase == "Pending":
-            return  # how everything begins
+        if phase == "Pending":
+            return  # how everything begins; what it waits for is told by the others' lines
         detail = f" ({reason})" if reason and reason != phase else ""
         said = f": {layout.clean(message).splitlines()[0]}" if message.strip() else ""
         self._line(f"{subject} {phase}{detail}{said}")
@@ -123,10 +123,10 @@ def follow(
     current: View | None = None
     with context as screen, _said_on_interrupt(session, client, name):
         for current, trouble in _states(session, client, name, deadline, clock):
+            screen.show(current, trouble)
             if current.ended:
                 screen.finish(current)
                 return current, _EXIT_CODES[current.phase]
-            screen.show(current, trouble)
         if current is not None:
             screen.finish(current)
     raise CliError(

@@ -199,13 +199,15 @@ def described(problem: Problem) -> str:
 def _outputs(view: View, width: int | None) -> list[Line]:
     if not view.outputs:
         return []
-    shown = view.outputs[:_MAX_OUTPUTS]
-    longest = max(len(name) for name, _ in shown)
+    shown = list(view.outputs[:_MAX_OUTPUTS])
+    if width is not None:
+        shown = [(cut_middle(name, width // 2), value) for name, value in shown]
+    longest = max(len("OUTPUT"), *(len(name) for name, _ in shown))
     lines: list[Line] = [[], [("OUTPUT".ljust(longest + _GAP) + "VALUE", "bold")]]
     for name, value in shown:
         flat = " ".join(clean(value).split())
-        room = None if width is None else max(width - longest - _GAP, 8)
-        lines.append([(f"{name:{longest + _GAP}}", "dim"), (cut(flat, room) if room else flat, "")])
+        short = flat if width is None else cut(flat, width - longest - _GAP)
+        lines.append([(f"{name:{longest + _GAP}}", "dim"), (short, "")])
     if len(view.outputs) > _MAX_OUTPUTS:
         lines.append([(f"and {len(view.outputs) - _MAX_OUTPUTS} more", "dim")])
     return lines

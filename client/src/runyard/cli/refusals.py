@@ -12,7 +12,6 @@ from runyard.kube.errors import ApiError, KubeError
 
 _UNKNOWN: Final = re.compile(r'unknown field "([^"]+)"')
 _UNDECLARED: Final = re.compile(r"\.((?:[^\s:\[]|\[[^\]]*\])+): field not declared in schema")
-_IMMUTABLE: Final = "create an experiment with another name"
 
 
 def refusal(manifest: Manifest, error: KubeError) -> list[str]:
@@ -75,6 +74,7 @@ def _refused(error: ApiError) -> Iterator[tuple[str, str]]:
 def _words(message: str) -> str:
     """The API server's words without its echo of the value, which may be a whole object."""
     message = re.sub(r'^Invalid value: (?:"(?:[^"\\]|\\.)*"|\S+): ', "", message)
+    message = re.sub(r"^\S+ in body ", "", message)
     message = re.sub(r"^Unsupported value: ", "unsupported value ", message)
     return message if message != "Required value" else "a value is required"
 
