@@ -115,7 +115,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("http-host", host, "address for metrics and probes")
     option("http-port", "8080", "port for metrics and probes", type=_port)
     option("log-level", "INFO", "least level logged", type=_level)
-    option("log-format", "json", "json or text", choices=("json", "text"))
+    option("log-format", "json", "json or text", type=_style)
     option("kubeconfig", "", "kubeconfig file, for an operator outside the cluster")
     return parser
 
@@ -125,17 +125,15 @@ def _words(text: str) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
+    return int(text)
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
+    if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port: give 0 to 65535")
-    return number
+    return int(text)
 
 
 def _level(text: str) -> str:
@@ -143,3 +141,9 @@ def _level(text: str) -> str:
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise argparse.ArgumentTypeError(f"{text} is not one of DEBUG, INFO, WARNING, ERROR")
     return level
+
+
+def _style(text: str) -> str:
+    if text not in ("json", "text"):
+        raise argparse.ArgumentTypeError(f"{text} is neither json nor text")
+    return text

@@ -128,6 +128,10 @@ class Schedule:
         if again is not None:
             self.add_at(key, now + again)
 
+    def due(self, key: Key) -> float | None:
+        """The time of the key's timer, if it has one."""
+        return self._due.get(key)
+
     @property
     def ready(self) -> int:
         """Number of keys that wait for a worker."""

@@ -1,0 +1,87 @@
+"""Full lists: the cache is complete before any work starts, and is corrected later."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from runyard.api.constants import API_VERSION
+from runyard_operator.config import Config
+from runyard_operator.handlers.sync import Sync
+from runyard_operator.kube.errors import NotFound
+from runyard_operator.kube.resources import Ref
+from runyard_operator.queue import Key, Queue
+from runyard_operator.store import Store
+from tests.unit.operator_runtime.scripted import ScriptedKube, obj
+
+UNIT = "ExecutionUnit"
+NOT_SERVED = NotFound("404 page not found", status=404)
+
+
+class Parts:
+    """A sync with everything around it."""
+
+    def __init__(self, kube: ScriptedKube, *namespaces: str) -> None:
+        self.store = Store()
+        self.queue = Queue(clock=time.monotonic, rng=random.Random(7))
+        self.gone: list[str] = []
+        self.sync = Sync(
+            kube=kube,
+            store=self.store,
+            queue=self.queue,
+            config=Config(image="x", namespaces=namespaces),
+            gone=self.gone.append,
+        )
+
+
+async def test_priming_fills_the_store_and_the_queue() -> None:
+    """Every object of the served namespaces is known and queued once the lists are read."""
+    units = [obj(UNIT, "a", 1), obj(UNIT, "b", 2), obj(UNIT, "c", 3, namespace="other")]
+    parts = Parts(ScriptedKube({UNIT: units}), "team")
+    assert not parts.sync.primed
+    await parts.sync.prime()
+    assert parts.sync.primed
+    assert [each["metadata"]["name"] for each in parts.store.list(UNIT)] == ["a", "b"]
+    assert parts.queue.depth == 2
+
+
+async def test_a_missing_trainer_is_no_obstacle() -> None:
+    """The operator starts without Kubeflow Trainer, and expects no watch of it."""
+    parts = Parts(ScriptedKube({"TrainJob": NOT_SERVED}))
+    await parts.sync.prime()
+    assert parts.gone == ["trainjobs"]
+
+
+async def test_a_relist_finds_deletions_that_nobody_told() -> None:
+    """When kopf lists a kind anew, what has vanished meanwhile leaves the store and is queued."""
+    kube = ScriptedKube({UNIT: [obj(UNIT, "a", 1)]})
+    parts = Parts(kube)
+    await parts.sync.prime()
+    runs: asyncio.Queue[Key] = asyncio.Queue()
+
+    async def worker(key: Key) -> float | None:
+        runs.put_nowait(key)
+        return None
+
+    parts.queue.start(worker, 1)
+    assert (await asyncio.wait_for(runs.get(), 30)).name == "a"
+    task = asyncio.create_task(parts.sync.run())
+    kube.lists[UNIT] = []
+    parts.sync.ask("executionunits")
+    assert (await asyncio.wait_for(runs.get(), 30)).name == "a"
+    assert parts.store.get(Ref(API_VERSION, UNIT, "a", "team")) is None
+    task.cancel()
+    await parts.queue.stop(30)
+
+
+async def test_our_own_kinds_must_be_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Without its own CRDs the operator waits and says what to install."""
+    parts = Parts(ScriptedKube({UNIT: NOT_SERVED}))
+    priming = asyncio.create_task(parts.sync.prime())
+    while "install the CustomResourceDefinitions" not in caplog.text:
+        await asyncio.wait({priming}, timeout=0.05)
+    assert not priming.done()
+    priming.cancel()
