@@ -72,6 +72,13 @@ class Transport:
             self._renew()
             return self._request(method, path, query, body, content_type, timeout)
 
+    def close(self) -> None:
+        """Closes the connections that wait for a next request."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
     def _request(
         self,
         method: str,
@@ -89,10 +96,14 @@ class Transport:
             if not reused:
                 raise
             # The server may close an idle connection at any moment; a fresh one tells the truth.
-            self._drop_idle()
+            self.close()
             return self._request(method, path, query, body, content_type, timeout)
-        with _translated(self.access):
-            data = response.read()
+        try:
+            with _translated(self.access):
+                data = response.read()
+        except UnreachableError:
+            connection.close()
+            raise
         if response.will_close:
             connection.close()
         else:
@@ -171,8 +182,12 @@ class Transport:
             connection.verified_name = self.access.tls_server_name or host
             if self._proxy is not None:
                 connection.set_tunnel(host, port or 443, _proxy_headers(self._proxy))
-        with _translated(self.access):
-            connection.connect()
+        try:
+            with _translated(self.access):
+                connection.connect()
+        except UnreachableError:
+            connection.close()
+            raise
         connection.sock.settimeout(timeout)
         return connection
 
@@ -188,13 +203,7 @@ class Transport:
     def _renew(self) -> None:
         with self._lock:
             self._credentials = None
-        self._drop_idle()
-
-    def _drop_idle(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self.close()
 
     def _tls(self) -> ssl.SSLContext:
         credentials = self._authorised()

@@ -93,6 +93,10 @@ class Watch:
                 self.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                 failures += 1
             except ApiError as error:
+                if error.code == 410:  # HTTP's word for the same as Gone
+                    self._version = ""
+                    self.sleep(_BACKOFF[0])
+                    continue
                 if error.code < 500 and error.code != 429:
                     yield Broken(error)
                     return
