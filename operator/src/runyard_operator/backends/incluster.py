@@ -118,16 +118,17 @@ class InClusterBackend(ABC):
         ref = self._ref(target)
         try:
             child = self._store.get(ref)
-            if child is None or not is_ours(child, target):
+            cached = child is not None and is_ours(child, target)
+            if not cached:
                 child = await self._kube.get(ref)
             if child is None or not is_ours(child, target):
                 return await self._absent(target, handle)
             # The end is told once and for good: then the pods are read afresh, since the cache
             # may not have their exit codes and outputs yet.
-            if result.is_terminal(child):
-                pods = await self._pods(target)
-            else:
+            if cached and not result.is_terminal(child):
                 pods = self._cached_pods(target)
+            else:
+                pods = await self._pods(target)
         except KubeError as error:
             return Observation(
                 state=State.UNKNOWN,
