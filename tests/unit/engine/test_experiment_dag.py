@@ -8,7 +8,7 @@ import pytest
 
 from runyard.api import ExperimentPhase, FailurePolicy, Task, UnitPhase
 from runyard_operator.engine.effects import ReleaseFinalizer, UpdateUnit
-from runyard_operator.engine.experiment import plan
+from runyard_operator.engine.experiment import ExperimentView, plan
 from tests.unit.engine.builders import LATER, NOW, condition, experiment, made, task, told
 
 PENDING, RUNNING = UnitPhase.PENDING, UnitPhase.RUNNING
@@ -200,10 +200,11 @@ def test_what_was_told_once_is_not_told_again() -> None:
     assert told(_obeyed(view), plan(_obeyed(view), NOW)) == {}
 
 
-def _obeyed(view):  # type: ignore[no-untyped-def]
+def _obeyed(view: ExperimentView) -> ExperimentView:
     """The view after its decision's effects, before any unit has looked."""
     units = dict(view.units)
     for effect in plan(view, NOW).effects:
+        assert isinstance(effect, UpdateUnit)
         units[effect.task] = replace(units[effect.task], spec=effect.spec)
     return replace(view, units=units)
 

@@ -17,9 +17,11 @@ from runyard_operator.engine.effects import (
 from runyard_operator.engine.experiment import ExperimentView, Foreign, plan
 from tests.unit.engine.builders import LATER, NOW, condition, experiment, made, task, told
 
+MOUNT = {"name": "v", "mountPath": "/v"}
+KEYS = [{"key": key, "path": "x.py"} for key in ("k", "l")]
 PAIR = (task("a"), task("b", "a"))
 IMAGE = {"job": {"image": "img"}}
-BARE = {"job": {}}
+BARE: dict[str, dict[str, str]] = {"job": {}}
 INLINE = {"inline": [{"path": "a.py", "content": "1"}]}
 STAGED = Code.model_validate({"configMap": {"name": "code-1"}})
 
@@ -99,9 +101,7 @@ REFUSED = [
         experiment(
             task(
                 "a",
-                executor={
-                    "job": {"image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-                },
+                executor={"job": {"image": "i", "volumeMounts": [MOUNT]}},
             )
         ),
         "InvalidSpec",
@@ -131,7 +131,7 @@ REFUSED = [
             code={
                 "configMap": {
                     "name": "c",
-                    "items": [{"key": k, "path": "x.py"} for k in ("k", "l")],
+                    "items": KEYS,
                 }
             },
         ),

@@ -136,7 +136,7 @@ def test_a_chain_of_eight_is_followed_and_one_of_nine_refused() -> None:
         for n in range(9)
     }
     assert len(merge.chain("p1", profiles)) == 8
-    with pytest.raises(merge.ProfileError, match="p0 -> p1 -> .* -> p8") as error:
+    with pytest.raises(merge.ProfileError, match=r"p0 -> p1 -> .* -> p8") as error:
         merge.chain("p0", profiles)
     assert error.value.reason == "ProfileCycle"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -327,7 +328,7 @@ def test_a_finished_unit_without_finalizer_is_left_alone(end: str) -> None:
 # Cancel
 
 
-ENDINGS = {
+ENDINGS: dict[str, tuple[Callable[[UnitView], UnitView], str]] = {
     "cancel": (lambda view: with_spec(view, cancel=True), "CancelRequested"),
     "delete": (lambda view: replace(view, deleting=True), "Deleted"),
     "skip": (lambda view: with_spec(view, skip={"reason": "FailFast"}), "CancelRequested"),
