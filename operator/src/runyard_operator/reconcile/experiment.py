@@ -139,6 +139,8 @@ class ExperimentReconciler:
         self, writer: Writer, view: ExperimentView, decision: ExperimentDecision
     ) -> None:
         if not await writer.status(view.status, decision.status):
+            if decision.effects:
+                await writer.confirm()
             return
         before, after = view.status.phase, decision.status.phase
         if after is None or after is before:

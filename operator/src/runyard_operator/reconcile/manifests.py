@@ -77,14 +77,16 @@ def unit(experiment: Object, task: str, spec: UnitSpec) -> Manifest:
 
 
 def unit_patch(current: Object, uid: str, spec: UnitSpec) -> Patch:
-    """The difference between a unit and `spec` as operations that fail on any other unit."""
+    """The difference between a unit and `spec`, as operations that fail on any other state."""
     wanted = spec.to_dict()
     changes: Patch = [
         {"op": "add", "path": f"/spec/{field}", "value": wanted[field]}
         for field in _CHANGING
         if field in wanted and current["spec"].get(field) != wanted[field]
     ]
-    return [{"op": "test", "path": "/metadata/uid", "value": uid}, *changes] if changes else []
+    if not changes:
+        return []
+    return [{"op": "test", "path": "/metadata/uid", "value": uid}, _unchanged(current), *changes]
 
 
 def add_finalizer(obj: Object) -> Patch:

@@ -76,7 +76,10 @@ class UnitReconciler:
         return None
 
     async def _write(self, writer: Writer, unit: UnitView, decision: UnitDecision) -> None:
-        if await writer.status(unit.status, decision.status):
+        if not await writer.status(unit.status, decision.status):
+            if decision.effects:
+                await writer.confirm()
+        else:
             before, after = unit.status, decision.status
             if after.phase is not None and after.phase is not before.phase:
                 await self._tell(writer.obj, after.phase, after.reason, after.message)

@@ -39,6 +39,21 @@ class Writer:
         self._remember(stored)
         return True
 
+    async def confirm(self) -> None:
+        """Makes sure that what was read is what is stored, where no write has shown it yet.
+
+        A decision that changes no status is about to act; on old news it might make again what
+        somebody has deleted.
+
+        Raises:
+            StaleError: the object is not the one that was read.
+        """
+        ref = Ref.of(self.obj)
+        stored = await refresh(self._context, ref)
+        version = self.obj["metadata"]["resourceVersion"]
+        if stored is None or stored["metadata"]["resourceVersion"] != version:
+            raise StaleError(f"{ref} has changed meanwhile")
+
     async def add_finalizer(self) -> None:
         """Puts our finalizer on.
 
