@@ -32,7 +32,9 @@ _NETWORK = re.compile(
 class Commands:
     """The running commands of one build, so that all of them can be stopped together."""
 
-    def __init__(self) -> None:
+    def __init__(self, backoff: Sequence[float] = BACKOFF_SECONDS) -> None:
+        """Make a group of commands; ``backoff`` holds the pauses in seconds between the tries."""
+        self._backoff = tuple(backoff)
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
@@ -51,7 +53,7 @@ class Commands:
         Raises BuildError with the last lines of its output when it fails, BuildCancelledError when
         the build is stopped meanwhile.
         """
-        for pause in (*BACKOFF_SECONDS, None):
+        for pause in (*self._backoff, None):
             code, tail = self._once([os.fspath(word) for word in argv], log, cwd, env, on_line)
             if self.cancelled.is_set():
                 raise BuildCancelledError("the build was stopped; finished parts are kept")
@@ -59,7 +61,8 @@ class Commands:
                 return
             hiccup = any(_NETWORK.search(line) for line in tail)
             if pause is None or not hiccup:
-                raise BuildError(_explain(argv, code, tail, log, hiccup))
+                tries = len(self._backoff) + 1 if hiccup else 0
+                raise BuildError(_explain(argv, code, tail, log, tries))
             on_line(f"network trouble, trying again in {pause:.0f} s")
             self.cancelled.wait(pause)
         raise AssertionError("unreachable")
@@ -95,8 +98,9 @@ class Commands:
                 process = _start(argv, cwd, env)
                 self._running.add(process)
             try:
-                tail = _drain(process.stdout, sink, on_line)
-                return process.wait(), tail
+                with process:
+                    tail = _drain(process.stdout, sink, on_line)
+                return process.returncode, tail
             finally:
                 with self._lock:
                     self._running.discard(process)
@@ -105,22 +109,22 @@ class Commands:
 def _start(
     argv: list[str], cwd: Path | None, env: Mapping[str, str] | None
 ) -> subprocess.Popen[str]:
+    full = None if env is None else {**os.environ, **env}
+    if shutil.which(argv[0], path=(full or os.environ).get("PATH")) is None:
+        raise BuildError(f"cannot start {argv[0]}: it is not installed, or not on PATH")
     # If this program is killed, nobody is left to stop the command: let the kernel do it.
     guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-    try:
-        return subprocess.Popen(
-            [*guard, *argv],
-            cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise BuildError(f"cannot start {argv[0]}: {error.strerror}; is it installed?") from error
+    return subprocess.Popen(
+        [*guard, *argv],
+        cwd=cwd,
+        env=full,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _drain(output: IO[str] | None, sink: IO[str], on_line: Callable[[str], None]) -> list[str]:
@@ -139,16 +143,16 @@ def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def _explain(
-    argv: Sequence[str | os.PathLike[str]], code: int, tail: list[str], log: Path, hiccup: bool
+    argv: Sequence[str | os.PathLike[str]], code: int, tail: list[str], log: Path, tries: int
 ) -> str:
     said = "\n".join(f"    {line}" for line in tail)
     command = Path(argv[0]).name
     if any("No space left on device" in line for line in tail):
         free = shutil.disk_usage(log.parent).free // 10**9
         what = f"the disk is full ({free} GB free under {log.parent}): free some and run again"
-    elif hiccup:
+    elif tries:
         what = (
-            f"{command} cannot reach a package registry (tried {len(BACKOFF_SECONDS) + 1} times): "
+            f"{command} cannot reach a package registry (tried {tries} times): "
             "check the network and the registry's settings, then run again; finished parts are kept"
         )
     elif code < 0:

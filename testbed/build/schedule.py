@@ -155,8 +155,9 @@ class Build:
                 self._make(task, started)
             except BuildError as error:
                 self._fail(names, error)
-            except OSError as error:
-                self._fail(names, BuildError(f"{names[0]}: {error}"))
+            except Exception as error:  # a thread that dies silently would let others wait for ever
+                reason = f"{names[0]}: {type(error).__name__}: {error}"
+                self._fail(names, BuildError(reason))
 
     def _next(self, lane: str) -> _Task | None:
         with self._changed:

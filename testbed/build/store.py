@@ -102,19 +102,20 @@ class Store:
         return version / leaf(name)
 
     def prune(self, current: Mapping[str, str]) -> None:
-        """Remove all versions but the current ones (name to key), and the leftovers of builds."""
+        """Remove all versions but the current ones (name to key), and what builds left or kept."""
         keep = {_flat(name): key for name, key in current.items()}
         for versions in _children(self.root / "artifacts"):
             for version in _children(versions):
                 if keep.get(versions.name) != version.name:
                     _remove(version)
-        for leftover in _children(self.root / "work"):
-            self._remove_unlocked(leftover)
+        for folder in ("work", "kept"):
+            for leftover in _children(self.root / folder):
+                self._remove_unlocked(leftover)
 
     def _remove_unlocked(self, leftover: Path) -> None:
-        fd = os.open(
-            self.root / "locks" / f"{leftover.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        )
+        path = self.root / "locks" / f"{leftover.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if _try_lock(fd):
                 _remove(leftover)

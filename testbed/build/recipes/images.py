@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from testbed.build.artifact import Artifact, Job
 
 REGISTRY = "testbed.local"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 NONROOT = "65532:65532"
 
 
@@ -70,7 +72,7 @@ def write_archive(target: Path, ref: str, layer: Path, config: Mapping[str, obje
     with layer.open("rb") as stream:
         layer_id = hashlib.file_digest(stream, "sha256").hexdigest()
     document = {
-        "architecture": "amd64",
+        "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": dict(config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,8 @@ class Wheels:
 
     def make(self, wanted: Sequence[Artifact], job: Job) -> None:
         abi = "cp" + self.python.replace(".", "")
-        platforms = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+        machine = platform.machine()
+        platforms = [f"{tag}_{machine}" for tag in ("manylinux2014", "manylinux_2_28")]
         options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python]
         options += [word for name in (abi, "abi3", "none") for word in ("--abi", name)]
         options += [word for name in platforms for word in ("--platform", name)]

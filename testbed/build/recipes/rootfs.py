@@ -85,7 +85,11 @@ class ContainerfileImage:
         return "image"
 
     def inputs(self, source: str) -> Mapping[str, str]:
-        return {"source": source, "content": digest_tree(REPOSITORY, *self.content)}
+        return {
+            "source": source,
+            "content": digest_tree(REPOSITORY, *self.content),
+            "mounts": str(self.mounts),
+        }
 
     def locate(self, source: str) -> Path | None:
         return None
@@ -109,7 +113,8 @@ class ContainerfileImage:
             "--runroot", str(job.scratch / "run"), "--storage-driver", "overlay",
         ]  # fmt: skip
         base = image_ref(BASE)
-        job.run([*buildah, "pull", "-q", f"docker-archive:{job.path(BASE)}"], env=_CLEAN)
+        env = {**_CLEAN, "TMPDIR": str(job.scratch)}
+        job.run([*buildah, "pull", "-q", f"docker-archive:{job.path(BASE)}"], env=env)
         mounts = [f"{job.path(need)}:{path}:ro" for need, path in self.mounts]
         mounts += _network_mounts(job)
         command = [
@@ -118,10 +123,12 @@ class ContainerfileImage:
             *(word for mount in mounts for word in ("--volume", mount)),
             "--tag", image_ref(name), "--file", str(containerfile), str(context),
         ]  # fmt: skip
-        job.run([*buildah, *command], env=_CLEAN)
+        job.run([*buildah, *command], env=env)
         job.say("writing the archive")
         archive = f"docker-archive:{job.target(name)}:{image_ref(name)}"
-        job.run([*buildah, "push", "-q", "--disable-compression", image_ref(name), archive])
+        job.run(
+            [*buildah, "push", "-q", "--disable-compression", image_ref(name), archive], env=env
+        )
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
