@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from testbed import build, existing, state, status
@@ -127,29 +127,40 @@ def _kubeconfig(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    match options.command:
-        case "up":
-            return _up(options)
-        case "load":
-            load_images(home_of(options.name), tuple(options.images), _say)
-        case "stop":
-            if not stop(home_of(options.name), _say):
-                _say(f"there is no cluster {options.name!r}")
-        case "down" if options.all:
-            _say(f"{down_all(_say)} clusters removed")
-        case "down":
-            if not down(home_of(options.name), _say):
-                _say(f"there is no cluster {options.name!r}")
-        case "status":
-            return _status(options)
-        case "logs":
-            return _logs(options)
-        case "kubeconfig":
-            return _kubeconfig(options)
-        case "prune":
-            build.prune()
+def _load(options: argparse.Namespace) -> int:
+    load_images(home_of(options.name), tuple(options.images), _say)
     return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    if not stop(home_of(options.name), _say):
+        _say(f"there is no cluster {options.name!r}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    if options.all:
+        _say(f"{down_all(_say)} clusters removed")
+    elif not down(home_of(options.name), _say):
+        _say(f"there is no cluster {options.name!r}")
+    return 0
+
+
+def _prune(_options: argparse.Namespace) -> int:
+    build.prune()
+    return 0
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "up": _up,
+    "load": _load,
+    "stop": _stop,
+    "down": _down,
+    "status": _status,
+    "logs": _logs,
+    "kubeconfig": _kubeconfig,
+    "prune": _prune,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A polite end of the session counts as Ctrl-C: the state stays such that `up` goes on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(options)
+        return _COMMANDS[options.command](options)
     except (ClusterError, build.BuildError) as error:
         _say(f"error: {error}")
         return 1

@@ -80,9 +80,7 @@ class Cluster:
         )  # fmt: skip
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise subprocess.CalledProcessError(
-                done.returncode, command, done.stdout, done.stderr
-            )
+            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
         return done.stdout
 
     @contextlib.contextmanager

@@ -46,9 +46,7 @@ def _component(home: Home, binary: Path) -> Component:
     return Component(COMPONENT, argv)
 
 
-def ensure(
-    home: Home, count: int, api: KubeApi, binary: Path, say: Callable[[str], None]
-) -> None:
+def ensure(home: Home, count: int, api: KubeApi, binary: Path, say: Callable[[str], None]) -> None:
     """Have ``count`` simulated nodes, all Ready.
 
     Raises ClusterError when kwok ends or the nodes do not become Ready.

@@ -152,7 +152,6 @@ def _bring_up(home: Home, target: State, wanted: Wanted, built: Artefacts, say: 
         simulated.ensure(home, target.simulated, api, built.path("kwok"), say)
 
 
-
 def load_images(home: Home, names: tuple[str, ...], say: Say) -> None:
     """Build images and load them into the running node.
 

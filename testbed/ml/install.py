@@ -83,6 +83,27 @@ def _apply(home: Home, text: str) -> None:
     )  # fmt: skip
 
 
+@dataclass(slots=True)
+class _Installer:
+    """Applies additions and remembers from what, so that a resumed cluster is not asked twice."""
+
+    home: Home
+    known: State
+    built: Artefacts
+    node: ProcessId
+    say: Say
+
+    def install(self, one: Addition) -> None:
+        """Load the addition's image and apply its manifests, unless both are there already."""
+        images.load(self.home, self.node, self.built, [one.image], self.say)
+        digest = _digest(one, self.built)
+        if self.known.applied.get(one.name) == digest:
+            return
+        _apply(self.home, _render(self.home, one, self.built))
+        self.known = replace(self.known, applied={**self.known.applied, one.name: digest})
+        state.save(self.home, self.known)
+
+
 def _digest(one: Addition, built: Artefacts) -> str:
     """Name what the installed manifests were made from."""
     facts = f"{built.path(one.manifests).resolve()} {one.overlay()}"
@@ -120,21 +141,17 @@ def ensure(
     Raises ClusterError, naming what does not work.
     """
     begin = time.monotonic()
-    applied = dict(known.applied)
-    additions = _additions(known.kuberay)
-    for one in additions:
-        images.load(home, node, built, [one.image], say)
-        digest = _digest(one, built)
-        if applied.get(one.name) != digest:
-            _apply(home, _render(home, one, built))
-            applied[one.name] = digest
-            state.save(home, replace(known, applied=applied))
+    installer = _Installer(home, known, built, node, say)
+    installer.install(_JOBSET)
+    installer.install(_TRAINER)
     images.load(home, node, built, [WORKER], say)
     probes.wait_jobset(api)
     _wait_manager(api, _TRAINER)
     probes.wait_trainjob(api)
     _apply_runtime(home, built)
+    additions = _additions(known.kuberay)
     for one in additions:
+        installer.install(one)
         _wait_manager(api, one)
     names = ", ".join(one.name for one in additions)
     say(f"{names} ready ({time.monotonic() - begin:.1f} s)")

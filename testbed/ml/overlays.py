@@ -12,7 +12,7 @@ from typing import Any
 from testbed import build
 
 # Managers share two cores with everything else; upstream probes wait for up to 25 seconds.
-_SMALL = [
+_SMALL: list[Mapping[str, Any]] = [
     {"op": "add", "path": "/spec/template/spec/containers/0/resources",
      "value": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}},
     {"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe/initialDelaySeconds",
@@ -20,11 +20,10 @@ _SMALL = [
     {"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe/periodSeconds",
      "value": 1},
 ]  # fmt: skip
-_NO_ELECTION = [
+_NO_ELECTION: list[Mapping[str, Any]] = [
     {"op": "add", "path": "/spec/template/spec/containers/0/args/-",
      "value": "--enable-leader-election=false"},
 ]  # fmt: skip
-# A cloud's standard for reading settings; without an image of its own it is not needed here.
 _TRAINER_NAMESPACE = {
     "apiVersion": "v1",
     "kind": "Namespace",

@@ -14,9 +14,7 @@ JOBSET: Mapping[str, Any] = {
     "apiVersion": "jobset.x-k8s.io/v1alpha2",
     "kind": "JobSet",
     "metadata": {"name": "testbed-probe"},
-    "spec": {
-        "replicatedJobs": [{"name": "a", "template": {"spec": {"template": {"spec": _POD}}}}]
-    },
+    "spec": {"replicatedJobs": [{"name": "a", "template": {"spec": {"template": {"spec": _POD}}}}]},
 }
 
 TRAINJOB: Mapping[str, Any] = {

@@ -133,7 +133,7 @@ def has_answer(reply: bytes) -> bool:
     if len(reply) < 12:
         return False
     _identity, flags, _questions, answers = struct.unpack("!4H", reply[:8])
-    return flags & 0xF == 0 and answers > 0
+    return bool(flags & 0xF == 0 and answers > 0)
 
 
 def _answers() -> bool:

@@ -17,9 +17,7 @@ from testbed.procs import ProcessId, write_atomically
 from testbed.waiting import until
 
 
-def _ctr(
-    node: ProcessId, ctr: Path, *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def _ctr(node: ProcessId, ctr: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [str(ctr), "--address", runtime.SOCKET, "--namespace", "k8s.io", *arguments]
     return namespaces.run_inside(node, argv)
 

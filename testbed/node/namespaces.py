@@ -76,9 +76,7 @@ def conflicting_routes(table: str) -> list[str]:
     prefixes = tuple(address.rsplit(".", 2)[0] + "." for address in (POD_RANGE, SERVICE_RANGE))
     needed = tuple(f"{prefix.split('.')[0]}.{prefix.split('.')[1]}." for prefix in prefixes)
     lines = (line.strip() for line in table.splitlines())
-    return [
-        line for line in lines if line.startswith(needed) and f"dev {HOST_LINK}" not in line
-    ]
+    return [line for line in lines if line.startswith(needed) and f"dev {HOST_LINK}" not in line]
 
 
 def _demand_free_addresses() -> None:

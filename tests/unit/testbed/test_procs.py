@@ -32,7 +32,8 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 @given(name=st.text(min_size=1, max_size=15), start=st.integers(0, 2**62))
 def test_the_start_time_is_found_whatever_the_name(name: str, start: int) -> None:
     """A command name with spaces and parentheses does not shift the fields."""
-    assert procs.parse_stat(_STAT.format(pid=7, name=name, start=start)) == procs.Stat("S", 4, start)
+    text = _STAT.format(pid=7, name=name, start=start)
+    assert procs.parse_stat(text) == procs.Stat("S", 4, start)
 
 
 def test_a_live_process_is_itself() -> None:
