@@ -43,8 +43,8 @@ def delete(session: Session, name: str, *, wait: bool, timeout: float | None) ->
     client = session.connect()
     uid = _existing(client, name)["metadata"]["uid"]
     client.delete(EXPERIMENTS, client.namespace, name, uid)
+    session.say(f"experiment.runyard.dev/{name} delete requested: its jobs are ended first")
     if not wait:
-        session.say(f"experiment.runyard.dev/{name} delete requested: its jobs are ended first")
         return 0
     _wait_until_gone(client, name, uid, timeout, time.monotonic)
     session.say(f"experiment.runyard.dev/{name} deleted")

@@ -136,12 +136,11 @@ def _wait(
     """Follows each experiment to its end; the worst exit code."""
     from runyard.cli.follow import failures, follow
 
-    deadline = None if timeout is None else time.monotonic() + timeout
+    started = time.monotonic()
     worst = 0
     for each in experiments:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
         namespace = each.item["metadata"].get("namespace") or client.namespace
-        last, code = follow(session, client.within(namespace), each.name, left)
+        last, code = follow(session, client.within(namespace), each.name, timeout, started)
         for line in failures(last):
             session.say(line)
         worst = worst if code == 0 or worst == FAILED else code

@@ -108,15 +108,19 @@ def follow(
     client: KubeClient,
     name: str,
     timeout: float | None = None,
+    started: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[View, int]:
     """Shows the experiment until it is over; its last view and the exit code that says how.
+
+    `timeout` seconds count from `started`, a moment of `clock`, or from now.
 
     Raises:
         CliError: there is no such experiment, or it was deleted meanwhile.
         KubeError: the API server refuses the watch.
     """
-    deadline = None if timeout is None else clock() + timeout
+    begin = clock() if started is None else started
+    deadline = None if timeout is None else begin + timeout
     context: AbstractContextManager[Screen] = (
         LiveScreen(session) if session.interactive else nullcontext(PlainScreen(session))
     )

@@ -47,10 +47,6 @@ class Broken:
 Event = Snapshot | Interrupted | Broken
 
 
-class Gone(Exception):  # noqa: N818 - a state, not an error
-    """The resourceVersion is too old: list again."""
-
-
 @dataclass(slots=True)
 class Watch:
     """Lists, then follows; `events` gives a Snapshot after every change until `stop`."""
@@ -64,6 +60,7 @@ class Watch:
     _version: str = ""
     _stopped: threading.Event = field(default_factory=threading.Event)
     _stream: Stream | None = None
+    _failures: int = 0
 
     def stop(self) -> None:
         """Ends `events` from another thread."""
@@ -73,40 +70,33 @@ class Watch:
 
     def events(self) -> Iterator[Event]:
         """What happens, for as long as it is iterated."""
-        failures = 0
         while not self._stopped.is_set():
             try:
-                if not self._version:
-                    self._list()
-                    yield Snapshot(dict(self._items))
-                for _ in self._changes():
-                    failures = 0
-                    yield Snapshot(dict(self._items))
+                yield from self._once()
                 self.sleep(_BACKOFF[0])  # a proxy may end each watch at once
-            except Gone:
-                self._version = ""
-            except UnreachableError as error:
+            except KubeError as error:
                 if self._stopped.is_set():
                     return
                 self._version = ""  # what was missed meanwhile is found by listing
-                yield Interrupted(str(error))
-                self.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
-                failures += 1
-            except ApiError as error:
-                if error.code == 410:  # HTTP's word for the same as Gone
-                    self._version = ""
+                if _too_old(error):
                     self.sleep(_BACKOFF[0])
                     continue
-                if error.code < 500 and error.code != 429:
+                if not _passing(error):
                     yield Broken(error)
                     return
-                self._version = ""
-                yield Interrupted(f"the API server answers {error.code}: {error.message}")
-                self.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
-                failures += 1
-            except KubeError as error:
-                yield Broken(error)
-                return
+                yield Interrupted(str(error))
+                self.sleep(_BACKOFF[min(self._failures, len(_BACKOFF) - 1)])
+                self._failures += 1
+
+    def _once(self) -> Iterator[Snapshot]:
+        """A list where needed, then one watch to its end."""
+        if not self._version:
+            self._list()
+            yield Snapshot(dict(self._items))
+        for _ in self._changes():
+            self._failures = 0
+            yield Snapshot(dict(self._items))
+        self._failures = 0
 
     def _list(self) -> None:
         items, self._version = self.client.list_versioned(
@@ -137,8 +127,6 @@ class Watch:
             raise UnreachableError(f"the watch ended in the middle of an event: {error}") from error
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
-            if item.get("code") == 410:
-                raise Gone
             raise ApiError(int(item.get("code") or 500), item, "GET", "")
         self._version = item["metadata"]["resourceVersion"]
         if kind == "BOOKMARK":
@@ -149,6 +137,18 @@ class Watch:
         else:
             self._items[name] = item
         return True
+
+
+def _too_old(error: KubeError) -> bool:
+    """Whether the resourceVersion has been compacted away: list again."""
+    return isinstance(error, ApiError) and error.code == 410
+
+
+def _passing(error: KubeError) -> bool:
+    """Whether the same request may well succeed a little later."""
+    if isinstance(error, ApiError):
+        return error.code >= 500 or error.code == 429
+    return isinstance(error, UnreachableError)
 
 
 def pump(watch: Watch, into: queue.Queue[tuple[str, Event]], name: str) -> threading.Thread:
