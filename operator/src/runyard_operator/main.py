@@ -21,7 +21,7 @@ from runyard_operator.events import EventEmitter
 from runyard_operator.handlers import kinds
 from runyard_operator.handlers.life import Watches
 from runyard_operator.handlers.sync import Sync
-from runyard_operator.handlers.watcher import Watcher, may_scan
+from runyard_operator.handlers.watcher import Watcher
 from runyard_operator.health import Health
 from runyard_operator.kube import ConfigError, HttpKubeApi, KubeApi, Ref, load_configuration
 from runyard_operator.logs_json import configure
@@ -79,10 +79,10 @@ class Operator:
             store=self._store,
             queue=self._queue,
             config=config,
-            gone=self._watches.forget,
         )
         self._watcher = Watcher(
             config=config,
+            sync=self._sync,
             store=self._store,
             queue=self._queue,
             metrics=metrics,
@@ -135,18 +135,14 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._health.run(), name="health")
             await self._sync.prime()
-            scan = await may_scan(self._kube, self._config)
             self._queue.start(self._worker, self._config.workers)
             group.create_task(self._queue.join(), name="queue")
             group.create_task(self._emit.run(), name="events")
             group.create_task(self._sync.run(), name="sync")
-            if not scan:
-                group.create_task(self._sync.wait_for_late_kinds(), name="late kinds")
+            group.create_task(self._sync.look_for_missing(), name="missing kinds")
             self._ready = True
-            await self._watcher.run(scan=scan, started=self._catch if signals else lambda: None)
+            await self._watcher.run(started=self._catch if signals else lambda: None)
             self._deaf.set_result(None)
-            if not self._stop.is_set():
-                raise RuntimeError("kopf has ended by itself")
 
     async def _finish(self, work: asyncio.Task[None]) -> None:
         """Stops in order: take no more work, let it end, report it, and only then go deaf."""

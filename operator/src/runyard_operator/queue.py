@@ -300,9 +300,13 @@ class Queue:
         except Exception as unexpected:  # the top of a reconcile: whatever it was, it is repeated
             error = unexpected
             logger.exception("The reconcile failed and will be repeated")
-        except BaseException as ended:
-            error = ended
-            raise
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the reconcile awaited was cancelled, not the reconcile itself.
+            logger.warning("The reconcile was cut off and will be repeated")
         finally:
             now = self._clock()
             self._schedule.done(key, now, again=again, error=error)

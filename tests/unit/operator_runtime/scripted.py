@@ -66,7 +66,6 @@ class ScriptedKube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
-        field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
         found = self.lists.get(kind, [])

@@ -131,11 +131,37 @@ async def test_stop_cuts_off_after_the_grace() -> None:
     assert not await keys.stop(0.01)
 
 
+async def test_a_cancelled_part_of_a_run_is_a_failure() -> None:
+    """When something that a run awaits is cancelled, the run is repeated and the worker lives."""
+    ends: list[BaseException | None] = []
+    well = asyncio.Event()
+
+    async def worker(key: Key) -> float | None:
+        if not ends:
+            part = asyncio.create_task(asyncio.sleep(30))
+            part.cancel()
+            await part
+        well.set()
+        return None
+
+    keys = queue(done=lambda key, seconds, error: ends.append(error))
+    keys.start(worker, workers=1)
+    keys.add(A)
+    await asyncio.wait_for(well.wait(), 30)
+    assert keys.alive
+    await keys.stop(30)
+    assert isinstance(ends[0], asyncio.CancelledError)
+
+
 async def test_the_end_of_a_worker_is_noticed() -> None:
     """A worker task that ends by itself is an error, not a silent loss of capacity."""
 
     async def worker(key: Key) -> float | None:
-        raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(30)
+        return None
 
     keys = queue()
     keys.add(A)

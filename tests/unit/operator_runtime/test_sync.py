@@ -27,13 +27,11 @@ class Parts:
     def __init__(self, kube: ScriptedKube, *namespaces: str) -> None:
         self.store = Store()
         self.queue = Queue(clock=time.monotonic, rng=random.Random(7))
-        self.gone: list[str] = []
         self.sync = Sync(
             kube=kube,
             store=self.store,
             queue=self.queue,
             config=Config(image="x", namespaces=namespaces),
-            gone=self.gone.append,
         )
 
 
@@ -49,10 +47,13 @@ async def test_priming_fills_the_store_and_the_queue() -> None:
 
 
 async def test_a_missing_trainer_is_no_obstacle() -> None:
-    """The operator starts without Kubeflow Trainer, and expects no watch of it."""
-    parts = Parts(ScriptedKube({"TrainJob": NOT_SERVED}))
+    """The operator starts without Kubeflow Trainer, and finds it when it comes."""
+    kube = ScriptedKube({"TrainJob": NOT_SERVED})
+    parts = Parts(kube)
     await parts.sync.prime()
-    assert parts.gone == ["trainjobs"]
+    assert "TrainJob" not in {each.kind for each in parts.sync.served}
+    del kube.lists["TrainJob"]
+    assert "TrainJob" in {each.kind for each in await parts.sync.look()}
 
 
 async def test_a_relist_finds_deletions_that_nobody_told() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -10,9 +10,9 @@ import aiohttp
 
 @dataclass(slots=True)
 class _Stream:
-    response: aiohttp.ClientResponse
-    received: int
     at: float
+    response: aiohttp.ClientResponse | None = None
+    received: int = 0
 
 
 class Watches:
@@ -31,28 +31,38 @@ class Watches:
         self._listed = listed
         self._streams: dict[str, _Stream] = {}
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """Expects watches of these URL paths, and no others, to be opened anew.
+
+        A path that was expected before keeps its age: trying again is no proof of life.
+        """
+        now = self._clock()
+        self._streams = {
+            path: _Stream(self._streams[path].at if path in self._streams else now)
+            for path in paths
+        }
+
     def seen(self, request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
         """Takes note of an answer of the API server."""
-        watch = request.url.query.get("watch") == "true"
-        if watch and response.status == 200:
-            path = request.url.path
-            self._streams[path] = _Stream(response, response.content.total_bytes, self._clock())
-        elif "continue" not in request.url.query and response.status in (200, 404):
+        path, query = request.url.path, request.url.query
+        if query.get("watch") == "true" and response.status == 200:
+            if path in self._streams:
+                received = response.content.total_bytes
+                self._streams[path] = _Stream(self._clock(), response, received)
+        elif "continue" not in query and response.status in (200, 404):
             self._listed(request.url.name)
+
+    def lacking(self) -> frozenset[str]:
+        """The expected paths that have not been opened yet."""
+        return frozenset(path for path, each in self._streams.items() if each.response is None)
 
     def look(self) -> dict[str, float]:
         """The age in seconds of the last proof of life, by the URL path of the watch."""
         now = self._clock()
         for stream in self._streams.values():
+            if stream.response is None:
+                continue
             received = stream.response.content.total_bytes
             if received != stream.received:
                 stream.received, stream.at = received, now
         return {path: now - stream.at for path, stream in self._streams.items()}
-
-    def forget(self, plural: str) -> None:
-        """Expects nothing more of a kind that is not served any longer."""
-        self._streams = {
-            path: stream
-            for path, stream in self._streams.items()
-            if path.rpartition("/")[2] != plural
-        }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from runyard_operator.config import Config
@@ -22,11 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5.0
 RESYNC_SECONDS: Final = 600.0
-LATE_SECONDS: Final = 60.0
-
-
-class LateKindError(Exception):
-    """A kind has been installed that cannot be watched without starting anew."""
+MISSING_SECONDS: Final = 15.0
 
 
 class Sync:
@@ -37,23 +32,13 @@ class Sync:
         store: what is filled.
         queue: is given the keys of whatever has changed.
         config: which namespaces to list.
-        gone: is told the plural of an optional kind that is not served.
     """
 
-    def __init__(
-        self,
-        *,
-        kube: KubeApi,
-        store: Store,
-        queue: Queue,
-        config: Config,
-        gone: Callable[[str], None],
-    ) -> None:
+    def __init__(self, *, kube: KubeApi, store: Store, queue: Queue, config: Config) -> None:
         self._kube = kube
         self._store = store
         self._queue = queue
         self._config = config
-        self._gone = gone
         self._missing: set[Watched] = set()
         self._wanted: set[Watched] = set()
         self._asked = asyncio.Event()
@@ -90,22 +75,24 @@ class Sync:
                 self._wanted |= failed
                 self._asked.set()
 
-    async def wait_for_late_kinds(self) -> None:
-        """Looks for kinds that were missing at the start, for ever.
+    @property
+    def served(self) -> frozenset[Watched]:
+        """The kinds that the API server had when they were last looked for."""
+        return frozenset(WATCHED) - self._missing
 
-        Only for an operator that may not watch CustomResourceDefinitions.
-
-        Raises:
-            LateKindError: there is one; a new start watches it.
-        """
-        missing = frozenset(self._missing)
-        while True:
-            await asyncio.sleep(LATE_SECONDS)
-            for watched in missing:
+    async def look(self) -> frozenset[Watched]:
+        """Looks for the optional kinds, which come and go; returns what is served now."""
+        for watched in WATCHED:
+            if watched.optional:
                 await self._tried(watched)
-            late = ", ".join(each.kind for each in missing - self._missing)
-            if late:
-                raise LateKindError(f"{late} is served now")
+        return self.served
+
+    async def look_for_missing(self) -> None:
+        """Looks for optional kinds that are not served yet, for ever."""
+        while True:
+            await asyncio.sleep(MISSING_SECONDS)
+            for watched in tuple(self._missing):
+                await self._tried(watched)
 
     async def _tried(self, watched: Watched) -> bool:
         try:
@@ -114,7 +101,6 @@ class Sync:
         except NotFound:
             if watched.optional:
                 self._missing.add(watched)
-                self._gone(watched.resource.plural)
                 return True
             logger.error(
                 "%s is not served: install the CustomResourceDefinitions of runyard.dev",

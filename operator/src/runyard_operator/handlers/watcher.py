@@ -11,10 +11,10 @@ from typing import Any, Final, cast
 import kopf
 
 from runyard_operator.config import Config
-from runyard_operator.handlers.kinds import WATCHED, keys
+from runyard_operator.handlers.kinds import WATCHED, Watched, keys
 from runyard_operator.handlers.life import Watches
-from runyard_operator.kube.api import KubeApi, Object
-from runyard_operator.kube.errors import Forbidden, KubeError
+from runyard_operator.handlers.sync import Sync
+from runyard_operator.kube.api import Object
 from runyard_operator.kube.transport import load_configuration, watch_session
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Queue
@@ -22,8 +22,8 @@ from runyard_operator.store import Store
 
 logger = logging.getLogger(__name__)
 
-_CRDS: Final = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-_LATE_CRD: Final = "metadata.name=trainjobs.trainer.kubeflow.org"
+LOOK_SECONDS: Final = 2.0
+LACKING_LOOKS: Final = 8
 
 
 class Backoffs:
@@ -46,8 +46,14 @@ class Backoffs:
 class Watcher:
     """Feeds the store and the queue from the API server's watches.
 
+    kopf finds out by itself, once, which kinds the API server has. Asked while the API server is
+    starting, it gets half an answer and is deaf to the rest for good; and a kind that is installed
+    later it would learn of only with rights on CustomResourceDefinitions. So kopf lives as long as
+    it watches just the kinds that are there, and is started anew otherwise.
+
     Args:
         config: which namespaces to watch.
+        sync: knows which kinds are served.
         store: is told of every object.
         queue: is given the keys that an event concerns.
         metrics: counts the events.
@@ -59,6 +65,7 @@ class Watcher:
         self,
         *,
         config: Config,
+        sync: Sync,
         store: Store,
         queue: Queue,
         metrics: Metrics,
@@ -66,45 +73,76 @@ class Watcher:
         rng: random.Random,
     ) -> None:
         self._config = config
+        self._sync = sync
         self._store = store
         self._queue = queue
         self._metrics = metrics
         self._watches = watches
         self._rng = rng
-        self._stop = asyncio.Event()
+        self._over = asyncio.Event()
+        self._stopping = False
         self.running = False
 
     def stop(self) -> None:
         """Ends `run`."""
-        self._stop.set()
+        self._stopping = True
+        self._over.set()
 
-    async def run(self, *, scan: bool, started: Callable[[], None] = lambda: None) -> None:
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Watches until `stop`.
 
         Args:
-            scan: whether to watch CRDs, too, for kinds that are installed later; see `may_scan`.
-            started: is called once kopf has taken over the signals of the process, to take them
-                back: it would stop itself first, while reconciles are still running.
+            started: is called each time that kopf has taken over the signals of the process, to
+                take them back: it would stop itself first, while reconciles are still running.
 
         Raises:
             Exception: whatever ended kopf; the process cannot go on without watches.
         """
         self.running = True
+        while not self._stopping:
+            served = self._sync.served
+            self._watches.expect(
+                each.resource.path(scope) for each in served for scope in self._config.scopes
+            )
+            self._over.clear()
+            guard = asyncio.create_task(self._guard(served), name="watch guard")
+            try:
+                await self._live(served, started)
+            except Exception as error:  # the top of the watches: any end of kopf's, for any reason
+                if await self._sync.look() == served:
+                    raise
+                logger.warning("The watches have ended, and begin anew: %s", error)
+            finally:
+                guard.cancel()
+            if not self._over.is_set():
+                raise RuntimeError("kopf has ended by itself")
+
+    async def _live(self, served: frozenset[Watched], started: Callable[[], None]) -> None:
         # kopf cancels, when it ends, every task that is younger than itself.
         ours = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
-            registry=self._registry(),
-            settings=self._settings(scan=scan),
+            registry=self._registry(served),
+            settings=self._settings(),
             clusterwide=not self._config.namespaces,
             namespaces=self._config.namespaces,
             standalone=True,
-            # Unused without peering. By itself kopf looks up the user's name, and the image's user
-            # has none.
-            identity=cast("Any", "runyard-operator"),
-            stop_flag=self._stop,
+            stop_flag=self._over,
         )
         started()
         await kopf.run_tasks(tasks, ignored=ours)
+
+    async def _guard(self, served: frozenset[Watched]) -> None:
+        """Ends this life of kopf's when it does not watch what it should."""
+        patience = LACKING_LOOKS
+        while patience and self._sync.served == served:
+            await asyncio.sleep(LOOK_SECONDS)
+            lacking = self._watches.lacking()
+            patience = patience - 1 if lacking else LACKING_LOOKS
+        if patience:
+            logger.info("The kinds that are served have changed; the watches begin anew")
+        else:
+            logger.warning("Not watched: %s; the watches begin anew", ", ".join(sorted(lacking)))
+        self._over.set()
 
     async def on_event(self, event: dict[str, Any], **_: Any) -> None:
         """Takes one event of a watch in."""
@@ -115,27 +153,26 @@ class Watcher:
             for key in keys(obj, self._store, self._config.operator_namespace):
                 self._queue.add(key)
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    def _registry(self, served: frozenset[Watched]) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
         handler = cast("Callable[..., Awaitable[None]]", self.on_event)
-        for watched in WATCHED:
-            place = watched.resource
+        for place in (each.resource for each in served):
             kopf.on.event(place.group, place.version, place.plural, registry=registry)(handler)
         return registry
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         # Read anew each time: kopf asks again when the API server has refused the old credentials.
         configuration = await load_configuration(self._config.kubeconfig)
-        streams = len(WATCHED) * len(self._config.scopes) + 1
+        streams = len(WATCHED) * len(self._config.scopes)
         session = watch_session(configuration, limit=streams + 8, seen=self._watches.seen)
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
-    def _settings(self, *, scan: bool) -> kopf.OperatorSettings:
+    def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.peering.standalone = True
-        settings.scanning.disabled = not scan
+        settings.scanning.disabled = True
         settings.networking.request_timeout = 60
         settings.networking.connect_timeout = 5
         settings.networking.error_backoffs = Backoffs(self._rng)
@@ -145,29 +182,9 @@ class Watcher:
         settings.watching.inactivity_timeout = 75
         # A worker of kopf's stays with each object that long after its last event.
         settings.queueing.idle_timeout = 1
-        settings.watching.field_selectors[_CRDS] = _LATE_CRD
-        for watched in WATCHED:
-            if watched.selector:
-                place = watched.resource
-                selectors = settings.watching.label_selectors
-                selectors[place.group, place.version, place.plural] = watched.selector
+        selectors = settings.watching.label_selectors
+        for each in WATCHED:
+            place = each.resource
+            if each.selector:
+                selectors[place.group, place.version, place.plural] = each.selector
         return settings
-
-
-async def may_scan(kube: KubeApi, config: Config) -> bool:
-    """Whether CRDs may be watched, so that a kind that is installed later is found.
-
-    An operator for some namespaces would also have to watch the namespaces themselves.
-    """
-    if config.namespaces:
-        return False
-    try:
-        await kube.snapshot(
-            "apiextensions.k8s.io/v1", "CustomResourceDefinition", field_selector=_LATE_CRD
-        )
-    except Forbidden:
-        logger.warning("The operator may not list CustomResourceDefinitions")
-        return False
-    except KubeError as error:
-        logger.warning("CustomResourceDefinitions could not be listed: %s", error)
-    return True

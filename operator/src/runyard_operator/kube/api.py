@@ -45,7 +45,6 @@ class KubeApi(Protocol):
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
-        field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
         """As `list`, with the resourceVersion at which the snapshot is true."""

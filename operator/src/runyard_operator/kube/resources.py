@@ -60,12 +60,6 @@ RESOURCES: Final[Mapping[tuple[str, str], Resource]] = {
         Resource(TRAINER, "TrainJob", "trainjobs"),
         Resource(TRAINER, "TrainingRuntime", "trainingruntimes"),
         Resource(TRAINER, "ClusterTrainingRuntime", "clustertrainingruntimes", namespaced=False),
-        Resource(
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            "customresourcedefinitions",
-            namespaced=False,
-        ),
     )
 }
 
