@@ -32,6 +32,7 @@ from runyard_operator.store import Store
 from tests.unit.engine.builders import unit_spec
 
 Object = dict[str, Any]
+Objects = list[Object]
 Name = tuple[str, str]
 """Kind and name; everything is in one namespace."""
 NAMESPACE = "ns"
@@ -102,7 +103,7 @@ class Server:
             found = copy.deepcopy(self.objects.get((ref.kind, ref.name)))
         return found
 
-    async def list(self, api_version: str, kind: str, **selectors: Any) -> list[Object]:
+    async def list(self, api_version: str, kind: str, **selectors: Any) -> Objects:
         label = selectors["label_selector"].removeprefix(f"{LABEL_EXPERIMENT}=")
         for _ in self.faults.around(Unavailable):
             found = [
@@ -123,7 +124,7 @@ class Server:
             stored = self._apply_status(manifest)
         return stored
 
-    async def json_patch(self, ref: Ref, operations: list[Object]) -> Object:
+    async def json_patch(self, ref: Ref, operations: Objects) -> Object:
         for _ in self.faults.around(Unavailable):
             stored = self.patch((ref.kind, ref.name), operations)
         return stored
@@ -148,7 +149,7 @@ class Server:
         obj["status"] = {"observedGeneration": -1}
         return self._store(name, obj)
 
-    def patch(self, name: Name, operations: list[Object]) -> Object:
+    def patch(self, name: Name, operations: Objects) -> Object:
         """A JSON patch of an object's metadata or spec."""
         if name not in self.objects:
             raise NotFound(f"{name} is gone")
@@ -431,7 +432,7 @@ class Operator:
                 instance="operator",
             ),
         )
-        self._reconcilers = {
+        self._reconcilers: dict[str, ExperimentReconciler | UnitReconciler] = {
             "Experiment": ExperimentReconciler(context),
             "ExecutionUnit": UnitReconciler(context, {"job": places}),
         }

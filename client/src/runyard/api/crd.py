@@ -135,6 +135,8 @@ def _flatten(schema: Schema, defs: Mapping[str, Schema], seen: tuple[str, ...]) 
     if "anyOf" in schema:
         return _flatten(_without_null(schema), defs, seen)
     flat = {key: value for key, value in schema.items() if key not in _DROPPED}
+    if "const" in schema:
+        flat["enum"] = [schema["const"]]
     if flat.get("default", 0) is None:
         del flat["default"]
     if "properties" in schema:

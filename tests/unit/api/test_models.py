@@ -1,0 +1,282 @@
+"""The models on the wire: names, round trips, refusals, and what is left out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import runyard.api
+from runyard.api import (
+    ApiModel,
+    Attempt,
+    BackendSpec,
+    Condition,
+    ExperimentSpec,
+    ExperimentStatus,
+    ProfileSpec,
+    Task,
+    UnitPhase,
+    UnitSpec,
+    UnitStatus,
+)
+
+TIME = "2026-01-01T12:00:00Z"
+JOB = {
+    "image": "registry.example/app:1",
+    "imagePullPolicy": "IfNotPresent",
+    "imagePullSecrets": ["pull"],
+    "cpu": "500m",
+    "cpuLimit": "2",
+    "memory": "1.5Gi",
+    "memoryLimit": "2Gi",
+    "volumes": [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}},
+        {"name": "conf", "configMap": {"name": "c", "items": [{"key": "k", "path": "a/b.txt"}]}},
+        {"name": "keys", "secret": {"secretName": "s", "items": []}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+    ],
+    "volumeMounts": [
+        {"name": "data", "mountPath": "/data", "subPath": "x/y", "readOnly": False},
+    ],
+    "nodeSelector": {"zone": "a"},
+    "serviceAccountName": "runner",
+    "gpus": 1,
+}
+TRAIN = {
+    **{key: value for key, value in JOB.items() if key != "gpus"},
+    "runtime": "torch-distributed",
+    "runtimeKind": "ClusterTrainingRuntime",
+    "numNodes": 2,
+    "nprocsPerNode": 2,
+    "gpusPerNode": 8,
+}
+ENV = [
+    {"name": "PLAIN", "value": "1"},
+    {
+        "name": "SECRET",
+        "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}},
+    },
+    {
+        "name": "MAP",
+        "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k", "optional": True}},
+    },
+    {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+]
+SCRIPT = {"inline": "echo", "args": ["a"], "entrypoint": "bash"}
+TASK = {
+    "name": "train",
+    "script": SCRIPT,
+    "env": ENV,
+    "launcher": {"torchrun": {"maxRestarts": 3}},
+    "executor": {"trainJob": TRAIN},
+    "outputs": [{"name": "loss"}],
+    "profile": "h100",
+    "after": [{"task": "prep", "when": "Finished"}],
+}
+WORK = {key: value for key, value in TASK.items() if key not in ("name", "profile", "after")}
+CODE = {"inline": [{"path": "pkg/main.py", "content": "print()"}]}
+DIGEST = "sha256:" + "0" * 64
+CONDITION = {
+    "type": "Accepted",
+    "status": "True",
+    "observedGeneration": 3,
+    "lastTransitionTime": TIME,
+    "reason": "Accepted",
+    "message": "",
+}
+FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
+    (
+        ExperimentSpec,
+        {
+            "defaults": {"profile": "p", "env": ENV, "executor": {"job": JOB, "trainJob": TRAIN}},
+            "code": CODE,
+            "failurePolicy": "Continue",
+            "cancel": True,
+            "tasks": [TASK],
+        },
+    ),
+    (
+        ExperimentStatus,
+        {
+            "observedGeneration": 1,
+            "phase": "Failed",
+            "reason": "TasksFailed",
+            "message": "failed: a",
+            "progress": "1/2",
+            "counts": {
+                "total": 2,
+                **{str(phase).lower(): 0 for phase in UnitPhase},
+            },
+            "failedTasks": [{"name": "a", "reason": "Error", "message": "m"}],
+            "startTime": TIME,
+            "completionTime": TIME,
+            "conditions": [CONDITION],
+        },
+    ),
+    (
+        UnitSpec,
+        {
+            **{
+                key: value for key, value in TASK.items() if key not in ("name", "profile", "after")
+            },
+            "experiment": "exp",
+            "task": "train",
+            "code": {
+                "configMap": {
+                    "name": "code",
+                    "items": [{"key": "f", "path": "a/b.py"}],
+                    "digest": DIGEST,
+                }
+            },
+            "gates": [{"name": "dependencies"}],
+            "skip": {"reason": "FailFast", "message": "m"},
+            "cancel": False,
+        },
+    ),
+    (
+        UnitStatus,
+        {
+            "observedGeneration": 1,
+            "phase": "Failed",
+            "reason": "Error",
+            "message": "m",
+            "attempts": [
+                {
+                    "number": 1,
+                    "key": "uid-1",
+                    "handle": {"kind": "Job", "name": "n", "uid": "u"},
+                    "planDigest": DIGEST,
+                    "node": "node-1",
+                    "exitCode": 137,
+                    "failureClass": "OutOfMemory",
+                    "reason": "OOMKilled",
+                    "message": "m",
+                    "lastLogLines": ["a", "b"],
+                    "submitTime": TIME,
+                    "startTime": TIME,
+                    "completionTime": TIME,
+                }
+            ],
+            "outputs": [{"name": "loss", "value": "0.1"}],
+            "startTime": TIME,
+            "completionTime": TIME,
+            "conditions": [CONDITION],
+        },
+    ),
+    (ProfileSpec, {"extends": "base", "env": ENV, "executor": {"job": JOB}}),
+    (BackendSpec, {"allowedNamespaces": ["team-a"]}),
+]
+
+
+@pytest.mark.parametrize(("model", "wire"), FULL, ids=[each[0].__name__ for each in FULL])
+def test_every_field_survives_the_round_trip(model: type[ApiModel], wire: dict[str, Any]) -> None:
+    """JSON in, the same JSON out, times included; and equal again as a model."""
+    read = model.model_validate(json.loads(json.dumps(wire)))
+    assert read.to_dict() == wire
+    assert model.model_validate(read.to_dict()) == read
+
+
+@pytest.mark.parametrize(("model", "wire"), FULL, ids=[each[0].__name__ for each in FULL])
+def test_the_full_examples_are_full(model: type[ApiModel], wire: dict[str, Any]) -> None:
+    """A new field must come into the round trip."""
+    names = {info.alias or name for name, info in model.model_fields.items()}
+    assert set(wire) == names
+
+
+def test_unset_fields_are_absent() -> None:
+    """Nothing on the wire is null."""
+    task = Task.model_validate({"name": "a", "script": {"path": "x.sh"}, "executor": {"job": {}}})
+    assert "null" not in json.dumps(task.to_dict())
+    assert UnitStatus().to_dict() == {"attempts": [], "outputs": [], "conditions": []}
+
+
+def test_times_are_in_utc_with_whole_seconds() -> None:
+    """As the API server writes them, so that a repeated write is equal."""
+    at = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+    assert Attempt(number=1, key="k", start_time=at).to_dict()["startTime"] == TIME
+    condition = Condition(type="A", status="True", reason="R", last_transition_time=at)
+    assert condition.to_dict()["lastTransitionTime"] == TIME
+
+
+@pytest.mark.parametrize("place", ["tasks.0.skript", "defaults.images", "code.git", "cancelled"])
+def test_unknown_fields_are_refused(place: str) -> None:
+    """A typing error is never dropped in silence; the error has the path."""
+    wire = json.loads(json.dumps(FULL[0][1]))
+    *path, last = place.split(".")
+    parent: Any = wire
+    for part in path:
+        parent = parent[int(part) if part.isdigit() else part]
+    parent[last] = {}
+    with pytest.raises(ValidationError) as error:
+        ExperimentSpec.model_validate(wire)
+    assert {".".join(map(str, each["loc"])) for each in error.value.errors()} == {place}
+
+
+@pytest.mark.parametrize(
+    ("path", "good"),
+    [
+        ("/data", True),
+        ("/data/", True),
+        ("/a/.cache/..b", True),
+        ("/", False),
+        ("data", False),
+        ("/a//b", False),
+        ("/a/../nemo_run", False),
+        ("/./nemo_run", False),
+        ("/a:b", False),
+    ],
+)
+def test_mount_paths_are_plain(path: str, good: bool) -> None:
+    """No way around the folders that belong to Runyard, none to the root."""
+    wire = {"job": {"volumeMounts": [{"name": "v", "mountPath": path}]}}
+    try:
+        ProfileSpec.model_validate({"executor": wire})
+    except ValidationError:
+        assert not good
+    else:
+        assert good
+
+
+@pytest.mark.parametrize("name", ["a", "a-1", "x" * 63])
+def test_task_names_are_dns_labels(name: str) -> None:
+    """They become parts of pod names."""
+    assert Task.model_validate({**TASK, "name": name}).name == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "1a", "a-", "a.b", "a_b", "x" * 64, "a\n"])
+def test_other_task_names_are_refused(name: str) -> None:
+    """The API server would refuse the pods later; here the user sees it at once."""
+    with pytest.raises(ValidationError):
+        Task.model_validate({**TASK, "name": name})
+
+
+def test_models_are_frozen() -> None:
+    """What was read cannot be changed by accident."""
+    with pytest.raises(ValidationError):
+        ProfileSpec().extends = "x"
+
+
+def test_terminal_phases_are_the_last_four() -> None:
+    """A new phase must be put on one side."""
+    assert [phase for phase in UnitPhase if phase.terminal] == [
+        UnitPhase.SUCCEEDED,
+        UnitPhase.FAILED,
+        UnitPhase.CANCELLED,
+        UnitPhase.SKIPPED,
+    ]
+
+
+def test_the_package_exports_what_it_says() -> None:
+    """`__all__` is sorted by kind and complete for models and enums."""
+    assert all(hasattr(runyard.api, name) for name in runyard.api.__all__)
+    public = {
+        name
+        for name, value in vars(runyard.api).items()
+        if isinstance(value, type) and issubclass(value, ApiModel | StrEnum)
+    }
+    assert public <= set(runyard.api.__all__)
