@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from runyard.api.constants import LABEL_ATTEMPT
 from runyard.api.unit import Handle
 from runyard_operator.backends import answers
 from runyard_operator.backends.base import ForeignObject, Manifest, Plan, Target, Unreachable
+from runyard_operator.backends.evidence import Evidence
 from runyard_operator.backends.pods import result
 from runyard_operator.backends.pods.labels import is_ours, selector
 from runyard_operator.backends.pods.template import PodConfig
@@ -21,7 +23,13 @@ from runyard_operator.kube.errors import AlreadyExists, Conflict, KubeError
 from runyard_operator.kube.resources import Ref
 from runyard_operator.store import Store
 
+Now = Callable[[], datetime]
+
 _POD_ENDED: Final = frozenset({"Succeeded", "Failed"})
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class InClusterBackend(ABC):
@@ -32,8 +40,11 @@ class InClusterBackend(ABC):
     child_api: ClassVar[str]
     child_kind: ClassVar[str]
 
-    def __init__(self, kube: KubeApi, store: Store, config: PodConfig) -> None:
+    def __init__(
+        self, kube: KubeApi, store: Store, config: PodConfig, *, now: Now = _utc_now
+    ) -> None:
         self._kube = kube
+        self._evidence = Evidence(kube, now)
         self._store = store
         self._config = config
 
@@ -136,7 +147,7 @@ class InClusterBackend(ABC):
                 reason=reasons.UNREACHABLE,
                 message=f"the API server gives no answer: {error}",
             )
-        return self.look(target, child, pods)
+        return await self._evidence.add(self.look(target, child, pods), child, pods)
 
     async def _absent(self, target: Target, handle: Handle | None) -> Observation:
         """The child is gone; its pods may outlive it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ _POD_REASONS: Final[Mapping[str, FailureClass]] = {
 _CONTAINER_REASONS: Final[Mapping[str, FailureClass]] = {
     "OOMKilled": FailureClass.OUT_OF_MEMORY,
     "ContainerStatusUnknown": FailureClass.NODE_FAILURE,
+    "Unknown": FailureClass.NODE_FAILURE,
     "StartError": FailureClass.LAUNCH_FAILED,
     "ContainerCannotRun": FailureClass.LAUNCH_FAILED,
     "RunContainerError": FailureClass.LAUNCH_FAILED,
@@ -46,6 +48,10 @@ _POD_FAILED: Final = frozenset(
     {"BackoffLimitExceeded", "FailedJobs", "PodFailurePolicy", "ReachedMaxRestarts"}
 )
 """Reasons of a Failed condition that mean that a pod failed; with none left, it was deleted."""
+_TORCHRUN_FAILED: Final = re.compile(
+    r"torch/distributed/elastic/multiprocessing/api\.py:\d+\] failed \(exitcode"
+)
+_NEVER_RAN: Final = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 _EXIT_HINTS: Final[Mapping[int, str]] = {
     126: "the program is there and cannot be executed",
     127: "a program was not found: is it in the image?",
@@ -68,9 +74,20 @@ class Failure:
 
 
 def last_lines(text: str) -> tuple[str, ...]:
-    """The last lines of a container's log, bounded in number and length."""
-    lines = [line.rstrip() for line in text.splitlines()]
-    return tuple(line[:MAX_LINE] for line in lines if line)[-MAX_LINES:]
+    """The last lines of a container's log, bounded in number and length.
+
+    The traceback and the summary that torchrun adds when its child has failed are left out: they
+    would push out what the child itself said.
+    """
+    lines = [line for line in (each.rstrip() for each in text.splitlines()) if line]
+    ends = [at for at, line in enumerate(lines) if _TORCHRUN_FAILED.search(line)]
+    kept = lines[: ends[0] + 1] if ends else lines
+    return tuple(line[:MAX_LINE] for line in kept[-MAX_LINES:])
+
+
+def never_ran(container: ContainerView) -> bool:
+    """Whether the container runtime could not even start it."""
+    return container.end_reason in _NEVER_RAN
 
 
 def culprit(pods: Sequence[PodView]) -> PodView | None:
@@ -127,15 +144,20 @@ def _of(
     message: str,
     reason: str | None = None,
 ) -> Failure:
-    framed = reason == reasons.OUTPUTS_MISSING
+    log = "" if container is None or _is_no_log(container) else container.end_message
     return Failure(
         failure_class=kind,
         reason=reason or kind.value,
         message=message,
         node=pod.node,
         exit_code=container.exit_code if container else None,
-        last_log_lines=last_lines(container.end_message) if container and not framed else (),
+        last_log_lines=last_lines(log),
     )
+
+
+def _is_no_log(container: ContainerView) -> bool:
+    """Whether the termination message is the wrapper's or the container runtime's own."""
+    return never_ran(container) or outputs.is_framed(container.end_message)
 
 
 def _init_message(pod: PodView, container: ContainerView) -> str:

@@ -11,6 +11,11 @@ class OutputsError(Exception):
     """The task ended well and its outputs are not there; the message is for the user."""
 
 
+def is_framed(message: str) -> bool:
+    """Whether the wrapper wrote the message; a log's last lines are none of its."""
+    return message.partition("\n")[0] in (OUTPUTS_HEADER, ERROR_HEADER)
+
+
 def refusal(message: str) -> str | None:
     """What the wrapper said about outputs that it would not take; None when it said nothing."""
     header, _, rest = message.partition("\n")

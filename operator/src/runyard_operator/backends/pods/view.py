@@ -13,8 +13,8 @@ MAIN_CONTAINERS: Final = ("main", "node")
 
 
 def instant(text: str | None) -> datetime | None:
-    """A Kubernetes time as an aware UTC datetime."""
-    return None if not text else datetime.fromisoformat(text)
+    """A Kubernetes time as an aware UTC datetime; what never happened is in 1970 for some."""
+    return None if not text or text.startswith("1970-") else datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,12 @@ HINTS: Final[Mapping[str, str]] = {
     "CreateContainerError": "see the message of the container runtime",
     "Unschedulable": "the pod stays in the queue until a node has room for it",
 }
+INITIALIZING: Final = "PodInitializing"
+SAYS_LITTLE: Final = frozenset({INITIALIZING, reasons.WAITING})
+"""Reasons that leave a person wondering when they last."""
+
 # What every pod goes through; it says nothing about what is wrong.
-_ON_THE_WAY: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
+_ON_THE_WAY: Final = frozenset({"ContainerCreating", INITIALIZING, ""})
 
 
 def why_waiting(pods: Sequence[PodView], expected: int) -> tuple[str, str]:
@@ -29,8 +33,7 @@ def why_waiting(pods: Sequence[PodView], expected: int) -> tuple[str, str]:
     if not pods:
         return (
             reasons.WAITING,
-            "no pod has been made yet; if this lasts, a quota or a policy of the namespace may"
-            " refuse the pods: see the events of the job",
+            "no pod has been made yet",
         )
     for pod in pods:
         trouble = _container_trouble(pod)
@@ -43,7 +46,7 @@ def why_waiting(pods: Sequence[PodView], expected: int) -> tuple[str, str]:
     started = sum(1 for pod in pods if pod.main is not None and pod.main.has_started)
     if started:
         return reasons.WAITING, f"{started} of {expected} pods run"
-    return "PodInitializing", "the pod is being set up: images, volumes, code"
+    return INITIALIZING, "the pod is being set up: images, volumes, code"
 
 
 def _container_trouble(pod: PodView) -> tuple[str, str] | None:
