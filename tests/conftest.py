@@ -30,7 +30,8 @@ def operator(cluster: Any, kube: Kubectl, tmp_path: Path) -> Iterator[OperatorPr
     )
     process.start()
     yield process
-    # What the test leaves is cleaned by the operator's finalizers while it still runs.
+    # What the test leaves is cleaned by way of its finalizers, for which the operator must run.
+    process.ensure()
     kube.run(
         "delete", "experiments.runyard.dev,executionunits.runyard.dev", "--all", "--timeout=120s"
     )

@@ -48,6 +48,11 @@ class OperatorProcess:
         if wait_ready:
             eventually(self.ready, "the operator is ready", explain=self.tail)
 
+    def ensure(self) -> None:
+        """Starts it again unless it runs."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     def ready(self) -> bool:
         """Whether /readyz says so."""
         if self._process is not None and self._process.poll() is not None:
