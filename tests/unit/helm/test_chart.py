@@ -27,7 +27,7 @@ NAMESPACED = {
     "pods": ["get", "list", "watch"],
     "pods/log": ["get"],
     "configmaps": ["create", "get", "patch"],
-    "events": ["create"],
+    "events": ["create", "list"],
 }
 CLUSTER = {
     "backends.runyard.dev": ["get", "list", "watch"],

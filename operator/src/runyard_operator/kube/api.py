@@ -29,6 +29,7 @@ class KubeApi(Protocol):
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> Objects:
         """All objects of a kind as one consistent snapshot, read in pages of `limit`.
@@ -45,6 +46,7 @@ class KubeApi(Protocol):
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
         """As `list`, with the resourceVersion at which the snapshot is true."""

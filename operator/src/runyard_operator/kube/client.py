@@ -62,10 +62,16 @@ class HttpKubeApi:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> Objects:
         objects, _ = await self.snapshot(
-            api_version, kind, namespace=namespace, label_selector=label_selector, limit=limit
+            api_version,
+            kind,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
         )
         return objects
 
@@ -76,12 +82,15 @@ class HttpKubeApi:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
         path = resource(api_version, kind).path(namespace)
         query = {"limit": str(limit)}
         if label_selector:
             query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
         objects: Objects = []
         while True:
             page = _decode(await self._call("list", "GET", path, query, seconds=LIST_SECONDS))
