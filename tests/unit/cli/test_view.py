@@ -109,3 +109,13 @@ def test_the_list_sums_each_experiment_up() -> None:
         ["team-a", "sft", "Running", "1/3", "", "10m", "1m15s"],
         ["team-a", "new", "Pending", "0/1", "", "10m", ""],
     ]
+
+
+def test_an_experiment_that_is_being_deleted_says_so() -> None:
+    """Its tasks whose units have gone already are not shown as if they were still to come."""
+    item = experiment(CHAIN, phase="Running")
+    item["metadata"]["deletionTimestamp"] = stamp(5)
+    view = build(item, [unit("train", phase="Cancelling")], NOW)
+    assert view.deleting
+    assert [row.phase for row in view.rows] == ["-", "Cancelling", "-"]
+    assert summaries([item], NOW)[0][4] == "being deleted"

@@ -14,7 +14,6 @@ USAGE: Final = 2
 CANCELLED: Final = 3
 TIMED_OUT: Final = 124
 INTERRUPTED: Final = 130
-BROKEN_PIPE: Final = 141
 
 _FORBIDDEN: Final = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'

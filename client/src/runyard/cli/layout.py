@@ -146,7 +146,8 @@ def clean(text: str) -> str:
 
 def _title(view: View, width: int | None) -> list[Line]:
     line: Line = [(view.name, "bold"), ("  ", ""), phase_cell(view.phase)]
-    facts = [f"{view.progress} done"]
+    facts = ["being deleted"] if view.deleting else []
+    facts.append(f"{view.progress} done")
     if view.elapsed:
         facts.append(view.elapsed)
     if view.namespace:

@@ -113,12 +113,18 @@ class Follower:
 
     def run(self) -> None:
         """Writes lines as they come; takes up again after an interruption where it was."""
+        last = False
         while not self._stopped.is_set():
             try:
-                for line in self._lines():
+                for line in self._lines(follow=not last):
                     self._write(line)
-                if self._over():
+                if last:
                     return
+                # A server that shuts down ends streams early, too: once the pod has ended, what
+                # may be left is read in one more go.
+                last = self._over()
+                if last:
+                    continue
             except UnreachableError:
                 pass  # the API server or the network restarts: the pod goes on meanwhile
             except ApiError as error:
@@ -126,6 +132,9 @@ class Follower:
                     return
                 if error.code < 500 and error.code not in (400, 429):
                     raise
+                last = self._over()  # a pod that ends before its container starts has no log
+                if last and error.code == 400:
+                    return
             self._stopped.wait(_RETRY_SECONDS)
 
     def _over(self) -> bool:
@@ -134,22 +143,23 @@ class Follower:
         now = self._client.find(PODS, metadata["namespace"], metadata["name"])
         return now is None or now["metadata"]["uid"] != metadata["uid"] or ended(now)
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, *, follow: bool) -> Iterator[bytes]:
         # sinceTime counts whole seconds, so the lines of the last second come again: those up to
         # the last timestamp seen, and as many with that very one as were written, are left out.
         since, skip_at_last = self._last or None, self._at_last
-        with _open(self._client, self._pod, self._options, follow=True, since=since) as stream:
+        with _open(self._client, self._pod, self._options, follow=follow, since=since) as stream:
             self._stream = stream
             for line in stream.lines():
                 stamp, text = _split(line)
-                if since is not None and stamp <= since:
+                if since is not None and stamp and stamp <= since:
                     if stamp < since:
                         continue
                     if skip_at_last > 0:
                         skip_at_last -= 1
                         continue
-                self._at_last = self._at_last + 1 if stamp == self._last else 1
-                self._last = stamp
+                if stamp:
+                    self._at_last = self._at_last + 1 if stamp == self._last else 1
+                    self._last = stamp
                 yield line if self._options.timestamps else text
 
 

@@ -244,7 +244,7 @@ def main() -> None:
 
 def run_guarded(program: str) -> int:
     """Runs the command; every expected error becomes a message and an exit code."""
-    from runyard.cli.errors import BROKEN_PIPE, INTERRUPTED, CliError, explain
+    from runyard.cli.errors import FAILED, INTERRUPTED, CliError, explain
     from runyard.kube.errors import KubeError
 
     try:
@@ -265,7 +265,7 @@ def run_guarded(program: str) -> int:
     except BrokenPipeError:
         # The reader (head, less) has gone: say nothing more, not even when Python flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ class View:
     rows: tuple[Row, ...]
     problems: tuple[Problem, ...]
     outputs: tuple[tuple[str, str], ...]
+    deleting: bool = False
 
     @property
     def ended(self) -> bool:
@@ -70,11 +71,19 @@ def build(experiment: Object, units: Iterable[Object], now: datetime) -> View:
     tasks = {task["name"]: task for task in spec.get("tasks") or []}
     by_task = {task_of(unit): unit for unit in own_units(experiment, units)}
     ended = (status.get("phase") or "Pending") in TERMINAL
+    deleting = "deletionTimestamp" in experiment["metadata"]
     parents = {
         name: [edge["task"] for edge in task.get("after") or []] for name, task in tasks.items()
     }
     rows = tuple(
-        _row(mark, tasks[name], by_task.get(name), _open(parents[name], by_task), ended, now)
+        _row(
+            mark,
+            tasks[name],
+            by_task.get(name),
+            _open(parents[name], by_task),
+            ended or deleting,
+            now,
+        )
         for name, mark in tree.ordered(parents)
     )
     finish = times.parse(status.get("completionTime")) or (None if ended else now)
@@ -97,6 +106,7 @@ def build(experiment: Object, units: Iterable[Object], now: datetime) -> View:
             for row in rows
             for output in _status(by_task.get(row.task)).get("outputs") or []
         ),
+        deleting=deleting,
     )
 
 
@@ -138,7 +148,7 @@ def summaries(experiments: Sequence[Object], now: datetime) -> list[list[str]]:
                 view.name,
                 view.phase,
                 view.progress,
-                _telling(view.phase, view.reason),
+                "being deleted" if view.deleting else _telling(view.phase, view.reason),
                 times.age(created, now),
                 view.elapsed,
             ]
@@ -160,13 +170,13 @@ def _row(
     task: Object,
     unit: Object | None,
     waiting_for: Sequence[str],
-    experiment_ended: bool,
+    no_more_units: bool,
     now: datetime,
 ) -> Row:
     status = _status(unit)
     phase = phase_of(unit)
-    if unit is None and experiment_ended:
-        phase = "-"  # it never came to be and never will
+    if unit is None and no_more_units:
+        phase = "-"  # it has gone, or never came to be and never will
     attempts = status.get("attempts") or []
     reason = _telling(phase, status.get("reason") or "")
     if phase == "Pending" and waiting_for:

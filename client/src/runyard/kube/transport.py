@@ -251,6 +251,8 @@ class Stream:
                 # read1 returns what is there; read would wait until the buffer is full.
                 chunk = self._response.read1(_CHUNK)
             if not chunk:
+                if self._response.length:  # read1 takes an early end for the end
+                    raise UnreachableError("the API server's answer broke off")
                 break
             *whole, rest = (rest + chunk).split(b"\n")
             yield from whole
