@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from testbed import supervise
+from testbed import procs, stages, supervise
 from testbed.kubeapi import KubeApi
 from testbed.layout import Home
 from testbed.supervise import Component
@@ -39,6 +39,7 @@ def manifest(index: int) -> dict[str, Any]:
 def _component(home: Home, binary: Path) -> Component:
     argv = (
         str(binary), "--kubeconfig", str(home.kubeconfig), "--manage-all-nodes=false",
+        "--config", str(home.config / "kwok.yaml"),
         f"--manage-nodes-with-annotation-selector={_MARK}=fake",
         "--cidr", "10.215.0.0/16", "--node-ip", "10.215.255.1",
         "--node-lease-duration-seconds", "40",
@@ -52,6 +53,7 @@ def ensure(home: Home, count: int, api: KubeApi, binary: Path, say: Callable[[st
     Raises ClusterError when kwok ends or the nodes do not become Ready.
     """
     begin = time.monotonic()
+    procs.write_atomically(home.config / "kwok.yaml", stages.render())
     supervise.ensure(home, _component(home, binary))
     there = {node["metadata"]["name"] for node in api.get("/api/v1/nodes").json()["items"]}
     for index in range(count):

@@ -15,7 +15,7 @@ from testbed.procs import boot_id, write_atomically
 _FOLDER = Path("/run/runyard-testbed")
 
 # The kubelet sets these for the whole machine; the old values come back at the end.
-_KERNEL_SETTINGS = (
+KERNEL_SETTINGS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -104,7 +104,7 @@ def claim(home: Home) -> Owner:
             return owner
         # A former owner without state was removed by hand, or the machine was started anew.
         same_boot = owner is not None and owner.boot == boot_id()
-        settings = owner.settings if owner and same_boot else _read_settings(_KERNEL_SETTINGS)
+        settings = owner.settings if owner and same_boot else _read_settings(KERNEL_SETTINGS)
         made = (*(owner.made if owner else ()), *_make_places(FIXED_PLACES))
         new = Owner(home.name, str(home.root), boot_id(), settings, tuple(dict.fromkeys(made)))
         write_atomically(_file(), json.dumps(asdict(new), indent=1))

@@ -1,0 +1,124 @@
+"""What the machine looks like after a cluster with pods: as it did before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import supervise
+from testbed.build import image_ref
+from testbed.cluster import Cluster, running_cluster
+from testbed.down import stop
+from testbed.layout import Home, home_of
+from testbed.node import ownership
+
+pytestmark = pytest.mark.e2e
+
+
+def _output(*command: str) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sorted(done.stdout.splitlines())
+
+
+def _foreign_namespaces() -> list[str]:
+    """Return the processes that live in another pid namespace than this one: all of the node's."""
+    own = os.readlink("/proc/self/ns/pid")
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "ns" / "pid") != own:
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    """Return all that a node touches: mounts, network, firewall, groups, settings, folders."""
+    groups = _output("find", "/sys/fs/cgroup", "-type", "d", "-name", "*runyard*")
+    rules = [line for line in _output("iptables-save") if not line.startswith("#")]
+    owner_files = ["/run/runyard-testbed", "/run/containerd", "/etc/cni", "/opt/containerd"]
+    settings = [f"/proc/sys/{name}" for name in ownership.KERNEL_SETTINGS]
+    forwarding = "/proc/sys/net/ipv4/ip_forward"
+    return {
+        "mounts": sorted(
+            line.split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        ),
+        "links": _output("ls", "/sys/class/net"),
+        "routes": _output("ip", "-4", "route"),
+        "rules": [rule for rule in rules if not rule.startswith(":")],
+        "chains": [rule.split()[0] for rule in rules if rule.startswith(":")],
+        "namespaces": _foreign_namespaces(),
+        "groups": groups,
+        "settings": {path: Path(path).read_text() for path in [*settings, forwarding]},
+        "folders": [
+            path for path in [*ownership.FIXED_PLACES, *owner_files] if Path(path).exists()
+        ],
+    }
+
+
+@pytest.fixture
+def bare_machine(cluster: Cluster) -> Iterator[None]:
+    """The machine without the run's cluster, which is stopped and resumed afterwards."""
+    stop(cluster.home, cluster.say)
+    yield
+    cluster.start()
+
+
+def _run_a_pod_with_a_volume(cluster: Cluster) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    container = {
+        "name": "main",
+        "image": image_ref("image/pause"),
+        "ports": [{"containerPort": 80, "hostPort": 8090}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "pod"},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+    }
+    items = {"apiVersion": "v1", "kind": "List", "items": [claim, pod]}
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(items))
+    cluster.kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=180s")
+
+
+@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.parametrize("ending", ["down", "hard stop, then down", "stop, up, down"])
+def test_down_leaves_the_machine_as_it_was(tmp_path: Path, ending: str) -> None:
+    """Mounts, links, routes, firewall, groups, settings, processes and folders are as before."""
+    root = tmp_path / "runyard" / "testbed"
+    before, home = _machine(), home_of("brief", root)
+    with running_cluster("brief", "node", root=root) as brief:
+        _run_a_pod_with_a_volume(brief)
+        assert _machine() != before
+        if ending.startswith("hard"):
+            brief.hard_stop()
+        if ending.startswith("stop"):
+            _stop_and_compare(brief, home, before)
+    assert _machine() == before
+    assert supervise.strays(home) == []
+    assert not root.exists()
+
+
+def _stop_and_compare(brief: Cluster, home: Home, before: dict[str, Any]) -> None:
+    stop(home, brief.say)
+    assert _machine() == before
+    brief.start()
+    brief.kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=180s")
