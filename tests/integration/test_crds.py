@@ -215,7 +215,7 @@ BIG = experiment(
     *(
         task(
             f"task-{number:03}-{'x' * 54}",
-            after=[{"task": f"task-{n:03}-{'x' * 54}"} for n in range(max(number - 16, 0), number)],
+            after=[{"task": f"task-{n:03}-{'x' * 54}"} for n in range(max(number - 32, 0), number)],
         )
         for number in range(128)
     ),

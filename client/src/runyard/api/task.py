@@ -102,4 +102,4 @@ class Task(Work):
     )
     name: Name
     profile: ObjectName | None = None
-    after: Annotated[list[Dependency], Field(max_length=16, json_schema_extra=map_by("task"))] = []
+    after: Annotated[list[Dependency], Field(max_length=32, json_schema_extra=map_by("task"))] = []
