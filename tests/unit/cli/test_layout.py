@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runyard.cli import layout
+from runyard.cli import cells, layout
 from runyard.cli.paint import rich_text, text
 from runyard.cli.view import View, build
 from tests.unit.cli.objects import NOW, experiment, stamp, unit
@@ -121,7 +121,7 @@ def test_the_table_fits_80_columns_and_equals_its_golden(name: str) -> None:
     if os.environ.get("RUNYARD_UPDATE_GOLDENS"):
         golden.write_text(drawn, encoding="utf-8")
     assert drawn == golden.read_text(encoding="utf-8")
-    assert max(layout.cells(line) for line in drawn.splitlines()) <= 80
+    assert max(cells.cells(line) for line in drawn.splitlines()) <= 80
 
 
 def test_nothing_is_cut_without_a_width() -> None:
@@ -180,9 +180,9 @@ def test_what_a_job_printed_cannot_steer_the_terminal() -> None:
 @given(st.text(max_size=60), st.integers(8, 40))
 def test_cut_text_never_takes_more_cells_than_given(content: str, width: int) -> None:
     """Wide characters count twice, also where the cut falls between them."""
-    assert layout.cells(layout.cut(content, width)) <= max(width, 0)
+    assert cells.cells(cells.cut(content, width)) <= max(width, 0)
 
 
 def test_names_are_cut_in_the_middle() -> None:
     """The ends of names, where those of one family differ, stay."""
-    assert layout.cut_middle("evaluate-mmlu-shard-17", 12) == "evalua…rd-17"
+    assert cells.cut_middle("evaluate-mmlu-shard-17", 12) == "evalua…rd-17"

@@ -47,6 +47,12 @@ def explain(error: KubeError) -> CliError:
             "install the chart (helm install runyard helm/runyard), or the resource definitions"
             " alone (kubectl apply --server-side -f crds/)",
         )
+    if error.code == 404 and error.details.get("kind") == "namespaces":
+        name = error.details.get("name")
+        return CliError(
+            f"there is no namespace {name!r}",
+            f"correct it, or create it: kubectl create namespace {name}",
+        )
     if error.code == 404:
         return CliError(error.message)
     if error.code == 409:

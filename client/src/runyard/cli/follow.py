@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from contextlib import contextmanager
+from typing import Final
 
-from runyard.cli import layout, paint, view
+from runyard.cli import view
+from runyard.cli.cells import clean
 from runyard.cli.errors import CANCELLED, FAILED, TIMED_OUT, CliError, not_found
+from runyard.cli.screens import screen_for
 from runyard.cli.session import Session
 from runyard.cli.view import View
 from runyard.kube.client import EXPERIMENTS, UNITS, KubeClient, Object
@@ -19,88 +20,6 @@ from runyard.kube.watch import Broken, Event, Interrupted, Snapshot, Watch, pump
 _TICK_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 2.0
 _EXIT_CODES: Final = {"Succeeded": 0, "Failed": FAILED, "Cancelled": CANCELLED}
-
-
-class Screen(Protocol):
-    """Where the follower shows what it knows."""
-
-    def show(self, current: View, trouble: str) -> None:
-        """Shows the state; `trouble` is why it may be old, or empty."""
-
-    def finish(self, current: View) -> None:
-        """Shows the end."""
-
-
-@dataclass(slots=True)
-class PlainScreen:
-    """One line for each change, for logs and pipes."""
-
-    session: Session
-    _phases: dict[str, tuple[str, str]] = field(default_factory=dict)
-    _trouble: str = ""
-
-    def show(self, current: View, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._line(f"{trouble}; trying again" if trouble else "the API server answers again")
-            self._trouble = trouble
-        messages = {each.task: each.message for each in current.problems}
-        for row in current.rows:
-            self._change(row.task, row.phase, row.reason, messages.get(row.task, ""))
-        self._change(f"experiment {current.name}", current.phase, current.reason, current.message)
-
-    def finish(self, current: View) -> None:
-        self.session.say()
-        _print(self.session, current)
-
-    def _change(self, subject: str, phase: str, reason: str, message: str) -> None:
-        before = self._phases.get(subject)
-        if before == (phase, reason):
-            return
-        self._phases[subject] = (phase, reason)
-        if phase == "Pending":
-            return  # how everything begins; what it waits for is told by the others' lines
-        detail = f" ({reason})" if reason and reason != phase else ""
-        said = f": {layout.clean(message).splitlines()[0]}" if message.strip() else ""
-        self._line(f"{subject} {phase}{detail}{said}")
-
-    def _line(self, text: str) -> None:
-        self.session.say(f"{self.session.now():%H:%M:%S} {text}")
-
-
-class LiveScreen(AbstractContextManager["LiveScreen"]):
-    """The table, drawn again in place."""
-
-    def __init__(self, session: Session) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.session = session
-        self._console = Console(file=session.out, no_color=not session.colour)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> LiveScreen:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def show(self, current: View, trouble: str) -> None:
-        size = self._console.size
-        lines = layout.experiment(current, size.width, size.height - 2)
-        if trouble:
-            lines += [[], [(layout.cut(f"{trouble}; trying again", size.width), "Failed")]]
-        self._live.update(paint.rich_text(lines), refresh=True)
-
-    def finish(self, current: View) -> None:
-        self._live.stop()
-        _print(self.session, current)
-
-
-def _print(session: Session, current: View) -> None:
-    lines = layout.experiment(current, session.width)
-    session.out.write(paint.text(lines, colour=session.colour))
-    session.out.flush()
 
 
 def follow(
@@ -121,11 +40,8 @@ def follow(
     """
     begin = clock() if started is None else started
     deadline = None if timeout is None else begin + timeout
-    context: AbstractContextManager[Screen] = (
-        LiveScreen(session) if session.interactive else nullcontext(PlainScreen(session))
-    )
     current: View | None = None
-    with context as screen, _said_on_interrupt(session, client, name):
+    with _said_on_interrupt(session, client, name), screen_for(session) as screen:
         for current, trouble in _states(session, client, name, deadline, clock):
             screen.show(current, trouble)
             if current.ended:
@@ -261,5 +177,5 @@ def failures(current: View) -> list[str]:
         if each.phase != "Failed" or not each.log_lines:
             continue
         lines += ["", f"last log lines of {each.task}:"]
-        lines += [f"  {layout.clean(line)}" for line in each.log_lines]
+        lines += [f"  {clean(line)}" for line in each.log_lines]
     return lines

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from runyard.cli.cells import cells, clean, cut, cut_middle, pad, wrap
 from runyard.cli.view import Problem, Row, View
 
 Segment = tuple[str, str]
@@ -83,65 +83,11 @@ def table(
         line: Line = []
         for column, (text, style) in enumerate(row):
             short = (cut_middle if column == _TASK else cut)(text, wide[column])
-            line.append((_pad(short, wide[column]), style))
+            line.append((pad(short, wide[column]), style))
             if column < len(row) - 1:
                 line.append((" " * _GAP, ""))
         lines.append(line)
     return lines
-
-
-def cut(text: str, width: int) -> str:
-    """`text`, or its head and an ellipsis, on one line of at most `width` cells."""
-    if cells(text) <= width:
-        return text
-    kept, used = "", 1
-    for character in text:
-        used += cells(character)
-        if used > width:
-            break
-        kept += character
-    return f"{kept}…"
-
-
-def cut_middle(text: str, width: int) -> str:
-    """`text`, or its head and its tail: names of one family differ at their ends."""
-    if cells(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
-        for each in text
-    )
-
-
-def wrap(text: str, width: int | None, indent: str) -> list[str]:
-    """`text` in lines of at most `width` cells that begin with `indent`; its own breaks stay."""
-    import textwrap
-
-    lines: list[str] = []
-    for part in clean(text).splitlines():
-        if width is None:
-            lines.append(indent + part)
-        else:
-            room = max(width, len(indent) + 20)
-            lines += textwrap.wrap(part, room, initial_indent=indent, subsequent_indent=indent) or [
-                ""
-            ]
-    return lines
-
-
-def clean(text: str) -> str:
-    """Without control characters: what a job prints must not steer the reader's terminal."""
-    return "".join(
-        each if each in "\n\t" or unicodedata.category(each) != "Cc" else "�" for each in text
-    )
 
 
 def _title(view: View, width: int | None) -> list[Line]:
@@ -237,8 +183,4 @@ def _hidden(rows: Sequence[Row]) -> str:
 
 
 def _join(texts: Sequence[str], wide: Sequence[int]) -> str:
-    return (" " * _GAP).join(_pad(text, room) for text, room in zip(texts, wide, strict=True))
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * max(0, width - cells(text))
+    return (" " * _GAP).join(pad(text, room) for text, room in zip(texts, wide, strict=True))

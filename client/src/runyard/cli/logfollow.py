@@ -31,7 +31,7 @@ def follow_logs(session: Session, client: KubeClient, experiment: Object, wanted
         "units": Watch(client, UNITS, namespace, mine),
         "pods": Watch(client, PODS, namespace, {"labelSelector": wanted.selector}),
     }
-    state = _State(session, client, experiment, wanted)
+    state = _State(session, client, experiment, wanted, events)
     for key, watch in watches.items():
         pump(watch, events, key)
     try:
@@ -49,8 +49,14 @@ class _State:
     """What the watches have told, and the followers that run for it."""
 
     def __init__(
-        self, session: Session, client: KubeClient, experiment: Object, wanted: Wanted
+        self,
+        session: Session,
+        client: KubeClient,
+        experiment: Object,
+        wanted: Wanted,
+        events: queue.Queue[tuple[str, Event]],
     ) -> None:
+        self._events = events
         self._session = session
         self._client = client
         self._experiment = experiment
@@ -61,7 +67,6 @@ class _State:
         self._heard: set[str] = set()
         self._followers: dict[str, tuple[Source, Follower, threading.Thread]] = {}
         self._trouble = False
-        self._failure: KubeError | None = None
 
     @property
     def _tasks(self) -> Sequence[str]:
@@ -72,8 +77,6 @@ class _State:
     @property
     def over(self) -> bool:
         """Whether nothing more will be written: the tasks, or the whole experiment, have ended."""
-        if self._failure is not None:
-            return True
         if self._heard < {"experiment", "units", "pods"}:
             return False
         phase = (self._experiment.get("status") or {}).get("phase")
@@ -117,8 +120,8 @@ class _State:
         def run() -> None:
             try:
                 follower.run()
-            except KubeError as error:
-                self._failure = error
+            except (KubeError, OSError) as error:  # OSError: nobody reads our output any more
+                self._events.put(("log", Broken(error)))
 
         thread = threading.Thread(target=run, name=f"log-{source.prefix}", daemon=True)
         self._followers[source.uid] = (source, follower, thread)
@@ -126,11 +129,13 @@ class _State:
 
     def drain(self) -> None:
         """Lets the followers read what is left: their pods have ended, or are ending."""
-        if self._failure is not None:
-            raise self._failure
         self._follow(self._client.list_objects(PODS, self._client.namespace, self._wanted.selector))
         for _, _, thread in self._followers.values():
             thread.join(_DRAIN_SECONDS)
+        while not self._events.empty():
+            _, event = self._events.get()
+            if isinstance(event, Broken):
+                raise event.error
 
     def stop(self) -> None:
         for _, follower, _ in self._followers.values():

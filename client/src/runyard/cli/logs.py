@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runyard.cli import layout, view
+from runyard.cli import view
+from runyard.cli.cells import clean
 from runyard.cli.errors import FAILED, CliError, not_found, suggestion
 from runyard.cli.logstream import LogWriter, Options, read_once
 from runyard.cli.session import Session
@@ -142,7 +143,7 @@ def print_last_lines(
     shown = lines if wanted.tail is None else lines[max(0, len(lines) - wanted.tail) :]
     writer = LogWriter(session.out, colour=session.colour).to(task if several else "")
     for line in shown:
-        writer(layout.clean(line).encode())
+        writer(clean(line).encode())
     return True
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
-from runyard.cli.errors import conflict, explain, is_missing_kind, suggestion
+from runyard.cli.errors import conflict, explain, suggestion
 from runyard.cli.manifests import Manifest
 from runyard.kube.errors import ApiError, KubeError
 
@@ -17,7 +17,7 @@ _UNDECLARED: Final = re.compile(r"\.((?:[^\s:\[]|\[[^\]]*\])+): field not declar
 def refusal(manifest: Manifest, error: KubeError) -> list[str]:
     """Lines for the user about one manifest that was not applied."""
     head = f"{manifest.place}: {manifest.kind.lower()} {manifest.name} was refused"
-    if not isinstance(error, ApiError) or is_missing_kind(error) or error.code in (401, 403):
+    if not isinstance(error, ApiError) or error.code in (401, 403, 404):
         return _plain(head, error)
     if error.code == 409 and error.details.get("causes"):
         said = conflict(error)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
-import os
 import socket
 import ssl
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlencode, urlsplit
+from typing import Final
+from urllib.parse import urlencode, urlsplit
 
 from runyard import __version__
+from runyard.kube.connection import (
+    HttpsConnection,
+    proxy_headers,
+    proxy_of,
+    tls_context,
+    translated,
+)
 from runyard.kube.credentials import Credentials, resolve
 from runyard.kube.errors import ApiError, ConfigError, UnreachableError, api_error
 from runyard.kube.kubeconfig import Access
@@ -43,7 +47,7 @@ class Transport:
         self._base = urlsplit(access.server)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
             raise ConfigError(f"the server {access.server!r} of {access.source} is not a URL")
-        self._proxy = _proxy(access, self._base, environ)
+        self._proxy = proxy_of(access, self._base, environ)
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
         self._credentials: Credentials | None = None
@@ -99,7 +103,7 @@ class Transport:
             self.close()
             return self._request(method, path, query, body, content_type, timeout)
         try:
-            with _translated(self.access):
+            with translated(self.access):
                 data = response.read()
         except UnreachableError:
             connection.close()
@@ -126,7 +130,7 @@ class Transport:
         try:
             response = self._send(connection, "GET", path, query, None, "")
             if response.status != 200:
-                with _translated(self.access):
+                with translated(self.access):
                     data = response.read()
                 raise api_error(response.status, data, "GET", path)
         except BaseException:
@@ -145,7 +149,7 @@ class Transport:
     ) -> http.client.HTTPResponse:
         target = self._base.path.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
         headers = self._authorised().headers
-        with _translated(self.access):
+        with translated(self.access):
             connection.putrequest(method, target)
             connection.putheader("User-Agent", f"runyard/{__version__}")
             connection.putheader("Accept", "application/json, */*")
@@ -173,7 +177,7 @@ class Transport:
         if self._base.scheme == "http":
             connection = http.client.HTTPConnection(host, port or 80, timeout=CONNECT_SECONDS)
         else:
-            connection = _Https(
+            connection = HttpsConnection(
                 target.hostname or "",
                 target.port or (443 if self._proxy is None else 8080),
                 timeout=CONNECT_SECONDS,
@@ -181,9 +185,9 @@ class Transport:
             )
             connection.verified_name = self.access.tls_server_name or host
             if self._proxy is not None:
-                connection.set_tunnel(host, port or 443, _proxy_headers(self._proxy))
+                connection.set_tunnel(host, port or 443, proxy_headers(self._proxy))
         try:
-            with _translated(self.access):
+            with translated(self.access):
                 connection.connect()
         except UnreachableError:
             connection.close()
@@ -209,7 +213,7 @@ class Transport:
         credentials = self._authorised()
         with self._lock:
             if self._context is None:
-                self._context = _tls_context(self.access, credentials)
+                self._context = tls_context(self.access, credentials)
             return self._context
 
 
@@ -247,7 +251,7 @@ class Stream:
         """
         rest = b""
         while True:
-            with _translated(self._access):
+            with translated(self._access):
                 # read1 returns what is there; read would wait until the buffer is full.
                 chunk = self._response.read1(_CHUNK)
             if not chunk:
@@ -258,117 +262,3 @@ class Stream:
             yield from whole
         if rest:
             yield rest
-
-
-class _Https(http.client.HTTPSConnection):
-    """HTTPS whose certificate may be checked against another name than the address."""
-
-    verified_name = ""
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.verified_name)
-
-
-class _translated:  # noqa: N801 - reads as a statement
-    """Turns what sockets, TLS and http.client raise into UnreachableError with a clear text."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, OSError | http.client.HTTPException | ValueError | AttributeError):
-            return
-        if isinstance(error, ssl.SSLCertVerificationError):
-            why = f"its certificate is not trusted: {error.verify_message}"
-        elif isinstance(error, TimeoutError):
-            why = "no answer in time"
-        elif isinstance(error, socket.gaierror):
-            why = "its host name is not known here"
-        elif isinstance(error, http.client.RemoteDisconnected):
-            why = "it closed the connection"
-        else:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        access = self._access
-        raise UnreachableError(
-            f"cannot reach the API server {access.server} ({access.source}): {why}"
-        ) from error
-
-
-def _tls_context(access: Access, credentials: Credentials) -> ssl.SSLContext:
-    try:
-        authority = access.authority.decode() if access.authority else None
-        context = ssl.create_default_context(cadata=authority)
-        # Many clusters' own authorities lack extensions that Python 3.13 asks for by default.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if access.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if credentials.certificate and credentials.key:
-            _load_pair(context, credentials.certificate, credentials.key)
-    except (ssl.SSLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"a certificate or key of {access.source} cannot be used: {error}"
-        ) from error
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # The ssl module takes client certificates from files only; this one is readable by nobody
-    # else and gone at once.
-    descriptor, name = tempfile.mkstemp(prefix="runyard-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(certificate.rstrip() + b"\n" + key)
-        context.load_cert_chain(name)
-    finally:
-        os.unlink(name)
-
-
-def _proxy(access: Access, base: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    """The proxy of the kubeconfig, else of the environment; only HTTP proxies for HTTPS servers."""
-    address = access.proxy
-    if not address and base.scheme == "https":
-        address = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
-        if address and _bypassed(base.hostname or "", environ):
-            return None
-    if not address:
-        return None
-    proxy = urlsplit(address if "://" in address else f"http://{address}")
-    if proxy.scheme != "http" or not proxy.hostname:
-        raise ConfigError(f"the proxy {address!r} cannot be used: only http:// proxies are")
-    return proxy
-
-
-def _bypassed(host: str, environ: Mapping[str, str]) -> bool:
-    import ipaddress
-
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
-    if host == "localhost" or (address is not None and address.is_loopback):
-        return True
-    for entry in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
-        entry = entry.strip().lower()
-        if not entry:
-            continue
-        bare = entry.lstrip("*").lstrip(".")
-        if entry == "*" or host == bare or host.endswith(f".{bare}"):
-            return True
-        if address is not None and "/" in entry:
-            with suppress(ValueError):
-                if address in ipaddress.ip_network(entry, strict=False):
-                    return True
-    return False
-
-
-def _proxy_headers(proxy: SplitResult) -> dict[str, Any]:
-    if not proxy.username:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

@@ -39,9 +39,9 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The watch cannot go on: the server refuses it."""
+    """It cannot go on: the server refuses, or the output has gone."""
 
-    error: KubeError
+    error: KubeError | OSError
 
 
 Event = Snapshot | Interrupted | Broken

@@ -1,0 +1,149 @@
+"""`runyard logs` as a program, against a scripted API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.httpserver import Answer, Request, serving
+from tests.unit.cli.objects import experiment, unit
+
+LOG = b"2026-03-01T12:00:00.000000001Z hello\n"
+
+
+def pod(task: str) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": f"{task}-pod",
+            "namespace": "team-a",
+            "uid": f"uid-{task}",
+            "labels": {"runyard.dev/task": task, "runyard.dev/experiment": "sft"},
+            "resourceVersion": "1",
+        },
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {
+            "phase": "Succeeded",
+            "containerStatuses": [{"name": "main", "state": {"terminated": {}}}],
+        },
+    }
+
+
+class Api:
+    """An API server that knows one experiment; `log` answers for every pod."""
+
+    def __init__(self, log: Answer, pods: list[str], phase: str = "Succeeded") -> None:
+        self.log = log
+        self.pods = [pod(task) for task in pods]
+        self.experiment = experiment({"prepare": [], "train": ["prepare"]}, phase=phase)
+        self.experiment["metadata"]["resourceVersion"] = "1"
+        lines = [{"number": 1, "key": "k", "lastLogLines": ["last words"]}]
+        self.units = [unit("prepare", phase=phase), unit("train", phase=phase, attempts=lines)]
+
+    def __call__(self, request: Request) -> Answer:
+        if "watch" in request.query:
+            return Answer()
+        kind = request.path.rsplit("/", 1)[-1]
+        if kind == "log":
+            return self.log
+        if kind == "sft":
+            return Answer(json.dumps(self.experiment).encode())
+        if kind.endswith("-pod"):
+            return Answer(json.dumps(pod(kind.removesuffix("-pod"))).encode())
+        items = {
+            "experiments": [self.experiment],
+            "executionunits": self.units,
+            "pods": self.pods,
+        }[kind]
+        document = {"metadata": {"resourceVersion": "1"}, "items": items}
+        return Answer(json.dumps(document).encode())
+
+
+@contextmanager
+def configured(api: Api, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a program that talks to the scripted server."""
+    with serving(api) as served:
+        config = {
+            "current-context": "x",
+            "contexts": [{"name": "x", "context": {"cluster": "x", "namespace": "team-a"}}],
+            "clusters": [{"name": "x", "cluster": {"server": served.url}}],
+        }
+        path = tmp_path / "config"
+        path.write_text(json.dumps(config))
+        yield {**os.environ, "KUBECONFIG": str(path)}
+
+
+def run(api: Api, tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    with configured(api, tmp_path) as environment:
+        return subprocess.run(
+            [sys.executable, "-m", "runyard.cli.main", "logs", *args],
+            env=environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+
+def test_both_ways_print_the_same(tmp_path: Path) -> None:
+    """With and without -f, an experiment that has ended gives all its lines, then the end."""
+    api = Api(Answer(LOG), ["prepare", "train"])
+    for args in (("sft",), ("sft", "-f")):
+        done = run(api, tmp_path, *args)
+        assert (done.returncode, done.stderr) == (0, "")
+        words = [line.split() for line in done.stdout.splitlines()]
+        assert sorted(words) == [["prepare/0", "|", "hello"], ["train/0", "|", "hello"]]
+
+
+def test_one_pod_needs_no_prefix(tmp_path: Path) -> None:
+    """A single source's lines come bare, ready for other programs."""
+    api = Api(Answer(LOG), ["train"])
+    for args in (("sft", "train"), ("sft", "train", "-f")):
+        assert run(api, tmp_path, *args).stdout == "hello\n"
+
+
+def test_the_status_stands_in_for_pods_that_are_gone(tmp_path: Path) -> None:
+    """The last lines are shown, with a note on standard error."""
+    api = Api(Answer(LOG), [])
+    for args in (("sft", "train"), ("sft", "train", "-f")):
+        done = run(api, tmp_path, *args)
+        assert (done.returncode, done.stdout) == (0, "last words\n")
+        assert "the pods of train are gone" in done.stderr
+
+
+def test_a_missing_right_to_read_logs_is_told(tmp_path: Path) -> None:
+    """Also when it turns up in the thread that follows a pod."""
+    said = (
+        'pods "train-pod" is forbidden: User "ann" cannot get resource "pods/log" in API group'
+        ' "" in the namespace "team-a"'
+    )
+    refused = Answer(json.dumps({"kind": "Status", "message": said}).encode(), 403)
+    for args in (("sft", "train"), ("sft", "train", "-f")):
+        done = run(Api(refused, ["train"]), tmp_path, *args)
+        assert done.returncode == 1
+        assert "ann may not get pods/log in namespace team-a" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_follower(tmp_path: Path) -> None:
+    """With `| head`, following ends quietly although the task goes on."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    api = Api(Answer(LOG), ["train"], phase="Running")
+    with configured(api, tmp_path) as environment:
+        done = subprocess.run(
+            [sys.executable, "-m", "runyard.cli.main", "logs", "sft", "-f"],
+            env=environment,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
