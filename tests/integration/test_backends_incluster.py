@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from runyard.api.constants import LABEL_UNIT_UID
-from runyard.api.unit import Handle, UnitSpec
-from runyard_operator.backends.base import ForeignObject, Refused, Stalled, Target, Unreachable
+from runyard.api.unit import Handle
+from runyard_operator.backends.base import ForeignObject, Refused, Stalled, Unreachable
 from runyard_operator.backends.incluster import InClusterBackend
 from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.template import PodConfig
@@ -24,6 +24,7 @@ from runyard_operator.kube.errors import Unavailable
 from runyard_operator.store import Store
 from tests.support.audit import created
 from tests.support.kubectl import Kubectl
+from tests.support.targets import make_target, until
 
 pytestmark = pytest.mark.integration
 
@@ -56,61 +57,6 @@ async def api(cluster: Any) -> AsyncIterator[LosingApi]:
 def jobs(api: LosingApi) -> JobBackend:
     """The backend under test; with an empty cache it asks the API server for everything."""
     return JobBackend(api, Store(), CONFIG)
-
-
-def make_target(kube: Kubectl, name: str, attempt: int = 1, **spec: Any) -> Target:
-    """An attempt of a real unit, so that the garbage collector finds its owner.
-
-    The unit has a gate: no operator would touch it.
-    """
-    whole = {
-        "script": {"inline": "echo hello"},
-        "executor": {"job": {"image": "testbed.local/worker:dev"}},
-        "gates": [{"name": "test"}],
-        **spec,
-    }
-    unit = {
-        "apiVersion": "runyard.dev/v1alpha1",
-        "kind": "ExecutionUnit",
-        "metadata": {"name": name},
-        "spec": whole,
-    }
-    kube.apply(unit)
-    stored = kube.get("executionunits.runyard.dev", name)
-    assert stored is not None
-    uid = stored["metadata"]["uid"]
-    return Target(
-        namespace=kube.namespace,
-        name=name,
-        uid=uid,
-        spec=UnitSpec.model_validate(whole),
-        attempt=attempt,
-        key=f"{uid}-{attempt}",
-        owner={
-            "apiVersion": "runyard.dev/v1alpha1",
-            "kind": "ExecutionUnit",
-            "name": name,
-            "uid": uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        },
-    )
-
-
-async def until(look: Callable[[], Awaitable[object]], what: str) -> None:
-    """Returns once `look` says something true.
-
-    Raises:
-        AssertionError: it does not within two minutes; says what was waited for.
-    """
-    try:
-        async with asyncio.timeout(120):
-            while True:
-                if await look():
-                    return
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise AssertionError(f"not within 120 s: {what}") from None
 
 
 async def gone(api: HttpKubeApi, ref: Ref) -> None:

@@ -1,0 +1,66 @@
+"""Attempts of real units, for tests that drive a backend without the operator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runyard.api.unit import UnitSpec
+from runyard_operator.backends.base import Target
+from tests.support.kubectl import Kubectl
+
+
+def make_target(kube: Kubectl, name: str, attempt: int = 1, **spec: Any) -> Target:
+    """An attempt of a real unit, so that the garbage collector finds its owner.
+
+    The unit has a gate: no operator would touch it.
+    """
+    whole = {
+        "script": {"inline": "echo hello"},
+        "executor": {"job": {"image": "testbed.local/worker:dev"}},
+        "gates": [{"name": "test"}],
+        **spec,
+    }
+    unit = {
+        "apiVersion": "runyard.dev/v1alpha1",
+        "kind": "ExecutionUnit",
+        "metadata": {"name": name},
+        "spec": whole,
+    }
+    kube.apply(unit)
+    stored = kube.get("executionunits.runyard.dev", name)
+    assert stored is not None
+    uid = stored["metadata"]["uid"]
+    return Target(
+        namespace=kube.namespace,
+        name=name,
+        uid=uid,
+        spec=UnitSpec.model_validate(whole),
+        attempt=attempt,
+        key=f"{uid}-{attempt}",
+        owner={
+            "apiVersion": "runyard.dev/v1alpha1",
+            "kind": "ExecutionUnit",
+            "name": name,
+            "uid": uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        },
+    )
+
+
+async def until(look: Callable[[], Awaitable[object]], what: str) -> None:
+    """Returns once `look` says something true.
+
+    Raises:
+        AssertionError: it does not within two minutes; says what was waited for.
+    """
+    try:
+        async with asyncio.timeout(120):
+            while True:
+                if await look():
+                    return
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"not within 120 s: {what}") from None
