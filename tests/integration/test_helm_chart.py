@@ -44,11 +44,10 @@ def users(cluster: Cluster) -> Kubectl:
 
 @pytest.fixture(autouse=True)
 def release(cluster: Cluster, users: Kubectl) -> Iterator[None]:
-    """The installed chart; afterwards neither release nor CRDs are left."""
+    """The chart, installed with its defaults; afterwards no experiment is left."""
     install(cluster)
     yield
-    helm("uninstall", "runyard", "--namespace", NAMESPACE, kubeconfig=cluster.kubeconfig)
-    users.run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s")
+    users.run("delete", "experiments.runyard.dev", "--all")
 
 
 def install(cluster: Cluster, *options: str, chart: Path = CHART) -> None:
