@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from tests.unit.engine.world import (
 
 EXP: Name = ("Experiment", "exp")
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Skipped")
+SELDOM = st.sampled_from([False, False, False, True])
 MAX_PASSES = 400
 """Far more than the longest history needs; a livelock needs more than any number."""
 
@@ -41,9 +43,10 @@ MAX_PASSES = 400
 def dags(draw: st.DrawFn) -> list[Task]:
     """Up to four tasks with edges to earlier ones; some read an output of a parent."""
     tasks: list[Task] = []
-    for number in range(draw(st.integers(1, 4))):
+    for number in range(draw(st.sampled_from([1, 2, 3, 4, 4]))):
+        near = tasks[-2:]
         parents = draw(
-            st.lists(st.sampled_from(tasks), unique_by=lambda t: t.name, max_size=2)
+            st.lists(st.sampled_from(near), unique_by=lambda t: t.name, max_size=2)
             if tasks
             else st.just([])
         )
@@ -74,9 +77,17 @@ class Histories(RuleBasedStateMachine):
         self.places = Places(self.faults, self.server)
         self.restart()
 
-    @initialize(tasks=dags(), policy=st.sampled_from(FailurePolicy), cancel=st.booleans())
-    def a_user_creates(self, tasks: list[Task], policy: FailurePolicy, cancel: bool) -> None:
+    @initialize(
+        tasks=dags(),
+        policy=st.sampled_from(FailurePolicy),
+        doomed=st.frozensets(st.sampled_from([f"exp-t{n}" for n in range(4)]), max_size=2),
+        cancel=st.booleans(),
+    )
+    def a_user_creates(
+        self, tasks: list[Task], policy: FailurePolicy, doomed: frozenset[str], cancel: bool
+    ) -> None:
         """The world begins."""
+        self.places.doomed = doomed
         spec = ExperimentSpec(tasks=tasks, failure_policy=policy, cancel=False).to_dict()
         self.manifest = experiment("exp", spec)
         self.server.add(self.manifest)
@@ -152,29 +163,30 @@ class Histories(RuleBasedStateMachine):
 
     # Users and controllers
 
-    @rule()
-    def a_user_cancels_the_experiment(self) -> None:
+    @rule(really=SELDOM)
+    def a_user_cancels_the_experiment(self, really: bool) -> None:
         """By spec.cancel."""
-        if EXP in self.server.objects:
+        if really and EXP in self.server.objects:
             self.server.patch(EXP, [{"op": "add", "path": "/spec/cancel", "value": True}])
 
-    @rule(data=st.data())
-    def a_user_cancels_a_unit(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), really=SELDOM)
+    def a_user_cancels_a_unit(self, data: st.DataObject, really: bool) -> None:
         """One task of many."""
-        if units := self.units():
+        if really and (units := self.units()):
             name = data.draw(st.sampled_from(units))
             self.server.patch(name, [{"op": "add", "path": "/spec/cancel", "value": True}])
 
-    @rule(data=st.data())
-    def a_user_deletes_a_unit(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), really=SELDOM)
+    def a_user_deletes_a_unit(self, data: st.DataObject, really: bool) -> None:
         """Its task is not run again."""
-        if units := self.units():
+        if really and (units := self.units()):
             self.server.remove(data.draw(st.sampled_from(units)))
 
-    @rule()
-    def a_user_deletes_the_experiment(self) -> None:
+    @rule(really=SELDOM)
+    def a_user_deletes_the_experiment(self, really: bool) -> None:
         """In any phase."""
-        self.server.remove(EXP)
+        if really:
+            self.server.remove(EXP)
 
     @precondition(lambda self: EXP not in self.server.objects)
     @rule()
@@ -225,6 +237,11 @@ class Histories(RuleBasedStateMachine):
         assert not twice
 
     @invariant()
+    def one_job_for_each_task_of_an_experiment(self) -> None:
+        """Also when its unit was deleted, and whatever old news say."""
+        assert not {task: times for task, times in self.places.started.items() if times > 1}
+
+    @invariant()
     def no_task_starts_before_its_edges_are_met(self) -> None:
         """By the phases that were written when its job was made."""
         assert not self.places.premature
@@ -267,6 +284,7 @@ class Histories(RuleBasedStateMachine):
             assert not has_finalizer(obj), name
             assert obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
         self.check_invariants_once_more()
+        self.check_result()
         writes = self.server.writes
         self.restart()
         self.settle()
@@ -275,9 +293,27 @@ class Histories(RuleBasedStateMachine):
     def check_invariants_once_more(self) -> None:
         """The end is a state like any other."""
         self.one_job_for_each_attempt()
+        self.one_job_for_each_task_of_an_experiment()
         self.no_task_starts_before_its_edges_are_met()
         self.a_living_job_has_a_unit_with_our_finalizer()
         self.a_finished_experiment_has_finished_units()
+
+    def check_result(self) -> None:
+        """The end of every task and of the experiment is what its edges and policy ask for."""
+        end = self.server.objects.get(EXP)
+        if end is None or len(self.units()) < len(end["spec"]["tasks"]) + 1:
+            return  # Deleted, or a unit of it was.
+        if end["status"]["conditions"][0]["status"] != "True":
+            return
+        phases = {
+            each["name"]: self.server.objects["ExecutionUnit", f"exp-{each['name']}"]["status"][
+                "phase"
+            ]
+            for each in end["spec"]["tasks"]
+        }
+        cancelled = end["spec"]["cancel"]
+        check_tasks(end["spec"], phases, cancelled=cancelled)
+        assert end["status"]["phase"] == expected_result(end["spec"], phases, cancelled=cancelled)
 
     def settle(self) -> None:
         """Runs only what is due: events and wishes alone must bring everything to its end."""
@@ -309,6 +345,40 @@ class Histories(RuleBasedStateMachine):
             return True
         attempts = unit["status"].get("attempts", [])
         return any(each["key"] == key and "handle" in each for each in attempts)
+
+
+MET = {
+    "Succeeded": {"Succeeded"},
+    "Failed": {"Failed"},
+    "Finished": {"Succeeded", "Failed", "Cancelled", "Skipped"},
+}
+
+
+def check_tasks(spec: dict[str, Any], phases: dict[str, str], *, cancelled: bool) -> None:
+    """Whoever had its edges met ran, and whoever had not did not."""
+    stopped = cancelled or (spec["failurePolicy"] == "FailFast" and "Failed" in phases.values())
+    for each in spec["tasks"]:
+        met = all(phases[edge["task"]] in MET[edge["when"]] for edge in each["after"])
+        phase = phases[each["name"]]
+        if not met:
+            assert phase in ("Skipped", "Cancelled"), (each["name"], phases)
+        elif not stopped:
+            assert phase != "Skipped", (each["name"], phases)
+
+
+def expected_result(spec: dict[str, Any], phases: dict[str, str], *, cancelled: bool) -> str:
+    """The result of an experiment as the documentation has it."""
+    handled = {
+        edge["task"]
+        for each in spec["tasks"]
+        for edge in each["after"]
+        if edge["when"] == "Failed" and phases[each["name"]] == "Succeeded"
+    }
+    if cancelled and "Cancelled" in phases.values():
+        return "Cancelled"
+    if any(phase == "Failed" and name not in handled for name, phase in phases.items()):
+        return "Failed"
+    return "Cancelled" if "Cancelled" in phases.values() else "Succeeded"
 
 
 TestHistories = Histories.TestCase

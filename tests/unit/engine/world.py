@@ -287,14 +287,20 @@ class Job:
 
 @dataclass
 class Places:
-    """The backend: jobs by key. `mood` is how it takes new submissions."""
+    """The backend: jobs by key. `mood` is how it takes new submissions.
+
+    `started` counts the jobs of each task of an experiment, by its UID; the jobs of the units in
+    `doomed` fail when they are left to themselves.
+    """
 
     faults: Faults
     server: Server
     kind: str = "job"
     jobs: dict[str, Job] = field(default_factory=dict)
     created: Counter[str] = field(default_factory=Counter)
+    started: Counter[tuple[str, str]] = field(default_factory=Counter)
     premature: list[str] = field(default_factory=list)
+    doomed: frozenset[str] = frozenset()
     outage: bool = False
     mood: type[Exception] | None = None
 
@@ -336,11 +342,12 @@ class Places:
             job.state = state
 
     def go_on(self) -> str | None:
-        """One job takes its next step towards success; the unit that is told of it."""
+        """One job takes its next step towards its end; the unit that is told of it."""
         for key, job in self.jobs.items():
             if job.terminating or not job.state.over:
                 running = job.state is JobState.RUNNING
-                self.advance(key, JobState.SUCCEEDED if running else JobState.RUNNING)
+                end = JobState.FAILED if job.unit in self.doomed else JobState.SUCCEEDED
+                self.advance(key, end if running else JobState.RUNNING)
                 return job.unit
         return None
 
@@ -354,6 +361,9 @@ class Places:
 
     def _begin(self, target: Target) -> None:
         self.created[target.key] += 1
+        unit = self.server.objects.get(("ExecutionUnit", target.name), {"metadata": {}})
+        for owner in unit["metadata"].get("ownerReferences", []):
+            self.started[owner["uid"], target.name] += 1
         self.premature += _unmet(self.server, target)
         self.jobs[target.key] = Job(
             handle=Handle(kind="Job", name=target.name, uid=f"job-{sum(self.created.values())}"),
