@@ -165,10 +165,14 @@ def _fit(rows: list[Row], room: int) -> tuple[list[Row], list[Row]]:
     if len(rows) <= room:
         return rows, []
     quiet = ("Succeeded", "Skipped", "Cancelled", "-", "Pending", "Queued", "Failed")
-    order = sorted(
-        range(len(rows)),
-        key=lambda at: quiet.index(rows[at].phase) if rows[at].phase in quiet else len(quiet),
-    )
+
+    def how_telling(at: int) -> tuple[int, int]:
+        phase = rows[at].phase
+        # Of those to come the next ones stay, of those that were the last ones.
+        nearness = -at if phase in ("Pending", "Queued") else at
+        return (quiet.index(phase) if phase in quiet else len(quiet), nearness)
+
+    order = sorted(range(len(rows)), key=how_telling)
     left_out = set(order[: len(rows) - room + 1])
     shown = [replace(row, mark="") for at, row in enumerate(rows) if at not in left_out]
     return shown, [rows[at] for at in sorted(left_out)]
