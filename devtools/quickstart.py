@@ -103,6 +103,8 @@ def _install_operator(image: str, variables: Mapping[str, str]) -> None:
     helm = str(BIN / "helm")
     command = [helm, "upgrade", "--install", RELEASE, "helm/runyard"]
     command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"]
+    # The CRDs may be there already, from kubectl.
+    command += ["--take-ownership"]
     for key, value in values.items():
         command += ["--set-string", f"{key}={value}"]
     done = output(command, variables)
