@@ -109,13 +109,18 @@ class Watcher:
             try:
                 await self._live(served, started)
             except Exception as error:  # the top of the watches: any end of kopf's, for any reason
-                if await self._sync.look() == served:
+                if self._stopping:
+                    # It was stopped amid its start; there is nothing left to go wrong.
+                    logger.debug("kopf ended with an error", exc_info=error)
+                elif await self._sync.look() == served:
                     raise
-                logger.warning("The watches have ended, and begin anew: %s", error)
+                else:
+                    logger.warning("The watches have ended, and begin anew: %s", error)
+            else:
+                if not self._over.is_set():
+                    raise RuntimeError("kopf has ended by itself")
             finally:
                 guard.cancel()
-            if not self._over.is_set():
-                raise RuntimeError("kopf has ended by itself")
 
     async def _live(self, served: frozenset[Watched], started: Callable[[], None]) -> None:
         # kopf cancels, when it ends, every task that is younger than itself.
