@@ -104,7 +104,10 @@ def wait_gone(process: ProcessId, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        if not is_alive(process):
+        # Not is_alive: while other threads of a killed process still hold its ports, its first
+        # thread is a zombie already. Only the pidfd tells when all of them are gone.
+        stat = _stat(process.pid)
+        if stat is None or (stat.start, boot_id()) != (process.start, process.boot):
             return True
         # poll, not select: select refuses file descriptors from 1024 on.
         poller = select.poll()
