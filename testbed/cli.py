@@ -15,6 +15,7 @@ from testbed import build, existing, state, status
 from testbed.down import down, down_all, stop
 from testbed.errors import ClusterError
 from testbed.layout import DEFAULT_NAME, Home, home_of
+from testbed.node import images
 from testbed.up import Wanted, load_images, up
 
 
@@ -148,6 +149,7 @@ def _down(options: argparse.Namespace) -> int:
 
 def _prune(_options: argparse.Namespace) -> int:
     build.prune()
+    images.prune()
     return 0
 
 

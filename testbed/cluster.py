@@ -80,7 +80,11 @@ class Cluster:
         )  # fmt: skip
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            error = subprocess.CalledProcessError(
+                done.returncode, command, done.stdout, done.stderr
+            )
+            error.add_note(done.stderr)
+            raise error
         return done.stdout
 
     @contextlib.contextmanager

@@ -98,16 +98,22 @@ def apiserver(home: Home, state: State, binary: Path) -> Component:
     if address == LOOPBACK:
         # Nothing inside the cluster could use the address: do not publish it as an endpoint.
         argv += ["--endpoint-reconciler-type", "none"]
-    return Component("kube-apiserver", tuple(argv), address=address, listens=(port,))
+    return Component(
+        "kube-apiserver",
+        tuple(argv),
+        address=address,
+        listens=(port,),
+        reads=(home.config / "audit-policy.json",),
+    )
 
 
 def controller_manager(
     home: Home, state: State, binary: Path, node: procs.ProcessId | None
 ) -> Component:
     """Return the controller manager; with a node it provisions volumes for PVCs there."""
-    pki = home.pki
+    pki, kubeconfig = home.pki, home.config / "controller-manager.kubeconfig"
     argv = [
-        str(binary), "--kubeconfig", str(home.config / "controller-manager.kubeconfig"),
+        str(binary), "--kubeconfig", str(kubeconfig),
         "--service-account-private-key-file", f"{pki}/sa.key", "--root-ca-file", f"{pki}/ca.crt",
         "--cluster-signing-cert-file", f"{pki}/ca.crt",
         "--cluster-signing-key-file", f"{pki}/ca.key",
@@ -115,22 +121,29 @@ def controller_manager(
         "--secure-port", "0",
     ]  # fmt: skip
     if node is None:
-        return Component("kube-controller-manager", tuple(argv))
+        return Component("kube-controller-manager", tuple(argv), reads=(kubeconfig,))
     argv.append("--enable-hostpath-provisioner")
     # The provisioner writes below a fixed folder in /tmp; in the node's view of the file system
     # that folder is the cluster's own.
-    return Component("kube-controller-manager", tuple(argv), inside=node, namespaces=("mnt",))
+    return Component(
+        "kube-controller-manager",
+        tuple(argv),
+        inside=node,
+        namespaces=("mnt",),
+        reads=(kubeconfig,),
+    )
 
 
 def scheduler(home: Home, binary: Path) -> Component:
     """Return the scheduler."""
-    kubeconfig = str(home.config / "scheduler.kubeconfig")
+    path = home.config / "scheduler.kubeconfig"
+    kubeconfig = str(path)
     argv = (
         str(binary), "--kubeconfig", kubeconfig,
         "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
         "--leader-elect=false", "--profiling=false", "--secure-port", "0",
     )  # fmt: skip
-    return Component("kube-scheduler", argv)
+    return Component("kube-scheduler", argv, reads=(path,))
 
 
 def write_config(home: Home) -> None:

@@ -44,7 +44,7 @@ def _component(home: Home, binary: Path) -> Component:
         "--cidr", "10.215.0.0/16", "--node-ip", "10.215.255.1",
         "--node-lease-duration-seconds", "40",
     )  # fmt: skip
-    return Component(COMPONENT, argv)
+    return Component(COMPONENT, argv, reads=(home.config / "kwok.yaml", home.kubeconfig))
 
 
 def ensure(home: Home, count: int, api: KubeApi, binary: Path, say: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ def snapshot(home: Home) -> dict[str, Any] | None:
     return {
         "name": home.name,
         "level": known.level,
-        "ready": _ready(home, known),
+        "ready": all(one["running"] for one in components) and _ready(home, known),
         "kubeconfig": str(home.kubeconfig),
         "server": controlplane.server_url(known),
         "auditLog": str(home.audit_log),

@@ -25,7 +25,7 @@ class Component:
 
     ``inside`` is the process whose ``namespaces`` ("net", "mnt", "pid") it enters;
     ``own_namespaces`` gives it new ones of all three kinds instead. ``listens`` are the ports of
-    ``address`` that must be free for it.
+    ``address`` that must be free for it, ``reads`` the files whose change calls for a restart.
     """
 
     name: str
@@ -36,11 +36,13 @@ class Component:
     own_namespaces: bool = False
     address: str = LOOPBACK
     listens: tuple[int, ...] = ()
+    reads: tuple[Path, ...] = ()
 
     def digest(self) -> str:
         """Name everything that makes a restart needed when it changes."""
         inside = None if self.inside is None else [self.inside.pid, self.inside.start]
-        facts = [self.argv, dict(self.env), inside, self.namespaces]
+        texts = [path.read_text() for path in self.reads]
+        facts = [self.argv, dict(self.env), inside, self.namespaces, texts]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from testbed import build, supervise
 from testbed.artefacts import Artefacts
 from testbed.errors import ClusterError
 from testbed.layout import Home
-from testbed.node import namespaces, runtime
+from testbed.node import namespaces, ownership, runtime
 from testbed.procs import ProcessId, write_atomically
 from testbed.waiting import until
 
@@ -74,6 +75,23 @@ def _loaded() -> dict[str, str]:
         return {}
 
 
+def _demand_space(archive: Path, reference: str) -> None:
+    """Raise ClusterError when the image store cannot take the image: packed once and unpacked."""
+    needed, free = 4 * archive.stat().st_size, shutil.disk_usage(runtime.image_store()).free
+    if free < needed:
+        raise ClusterError(
+            f"loading {reference} needs about {needed / 1e9:.1f} GB below "
+            f"{runtime.image_store()}, {free / 1e9:.1f} GB are free; make room, for example with "
+            "`python3 -m testbed prune`"
+        )
+
+
+def prune() -> None:
+    """Remove the image store, unless a cluster's node uses it; the next node loads images anew."""
+    if ownership.read() is None:
+        shutil.rmtree(runtime.image_store(), ignore_errors=True)
+
+
 def _import(node: ProcessId, ctr: Path, reference: str, archive: Path) -> None:
     done = _ctr(node, ctr, "images", "import", "--local", "--base-name", reference.split(":")[0],
                 str(archive))  # fmt: skip
@@ -101,6 +119,7 @@ def load(
         key = archive_key(archive)
         if reference in there and _loaded().get(reference) == key:
             continue
+        _demand_space(archive, reference)
         begin = time.monotonic()
         _import(node, ctr, reference, archive)
         now = set(_ctr(node, ctr, "images", "list", "--quiet").stdout.split())

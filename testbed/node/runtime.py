@@ -45,6 +45,7 @@ disabled_plugins = [
   sandbox = "{pause}"
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
+  disable_apparmor = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = ["{cni}"]
   conf_dir = "{cni_config}"
@@ -141,7 +142,8 @@ def write_config(home: Home, *, cni: Path, runc: Path, pause: str) -> None:
 def containerd(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
     """Return containerd."""
     argv = (str(binary), "--config", str(home.config / "containerd.toml"), "--log-level", "warn")
-    return Component("containerd", argv, {"PATH": path}, node, _ALL)
+    reads = (home.config / "containerd.toml",)
+    return Component("containerd", argv, {"PATH": path}, node, _ALL, reads=reads)
 
 
 def kubelet(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
@@ -152,7 +154,8 @@ def kubelet(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
         "--hostname-override", NODE_NAME, "--node-ip", NODE_ADDRESS,
         "--root-dir", str(home.root / "node" / "kubelet"),
     )  # fmt: skip
-    return Component("kubelet", argv, {"PATH": path}, node, _ALL)
+    reads = (home.config / "kubelet.json", home.config / "kubelet.kubeconfig")
+    return Component("kubelet", argv, {"PATH": path}, node, _ALL, reads=reads)
 
 
 def proxy(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
@@ -164,7 +167,8 @@ def proxy(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
         "--conntrack-max-per-core", "0", "--conntrack-tcp-timeout-established", "0",
         "--conntrack-tcp-timeout-close-wait", "0",
     )  # fmt: skip
-    return Component("kube-proxy", argv, {"PATH": path}, node, _ALL)
+    reads = (home.config / "proxy.kubeconfig",)
+    return Component("kube-proxy", argv, {"PATH": path}, node, _ALL, reads=reads)
 
 
 def demand_short_home(home: Home) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ import pytest
 
 from testbed import supervise
 from testbed.build import image_ref
-from testbed.cluster import Cluster, running_cluster
-from testbed.down import stop
-from testbed.layout import Home, home_of
+from testbed.cluster import Cluster, running_cluster, start_cluster
+from testbed.down import down, stop
+from testbed.layout import REPOSITORY, Home, home_of
 from testbed.node import ownership
 
 pytestmark = pytest.mark.e2e
@@ -99,6 +101,22 @@ def _run_a_pod_with_a_volume(cluster: Cluster) -> None:
     cluster.kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=180s")
 
 
+def _cut_short(home: Home) -> None:
+    """Start a cluster with a node and kill the command in the middle."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "testbed", "up", "--level", "node", "--name", home.name],
+        cwd=REPOSITORY,
+        env={**os.environ, "XDG_STATE_HOME": str(home.root.parent.parent.parent)},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not home.record("containerd").exists():
+        assert time.monotonic() < deadline, "containerd was not started in 120 s"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
 @pytest.mark.usefixtures("bare_machine")
 @pytest.mark.parametrize("ending", ["down", "hard stop, then down", "stop, up, down"])
 def test_down_leaves_the_machine_as_it_was(tmp_path: Path, ending: str) -> None:
@@ -111,14 +129,36 @@ def test_down_leaves_the_machine_as_it_was(tmp_path: Path, ending: str) -> None:
         if ending.startswith("hard"):
             brief.hard_stop()
         if ending.startswith("stop"):
-            _stop_and_compare(brief, home, before)
+            stop(home, brief.say)
+            assert _machine() == before
+            brief.start()
+            brief.kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=180s")
     assert _machine() == before
     assert supervise.strays(home) == []
     assert not root.exists()
 
 
-def _stop_and_compare(brief: Cluster, home: Home, before: dict[str, Any]) -> None:
-    stop(home, brief.say)
+@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.parametrize("resumed", [True, False])
+def test_an_interrupted_up_is_taken_up_or_down(tmp_path: Path, resumed: bool) -> None:
+    """A killed `up --level node` is finished by the next one, or removed without a trace."""
+    root = tmp_path / "runyard" / "testbed"
+    before, home = _machine(), home_of("brief", root)
+    _cut_short(home)
+    if resumed:
+        _run_a_pod_with_a_volume(start_cluster("brief", "node", root=root))
+    down(home, print)
     assert _machine() == before
-    brief.start()
-    brief.kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=180s")
+    assert supervise.strays(home) == []
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_cluster_of_level_api_rises_to_node(tmp_path: Path) -> None:
+    """The same cluster gets a node and keeps its objects and its kubeconfig's path."""
+    root = tmp_path / "runyard" / "testbed"
+    with running_cluster("brief", "api", root=root) as brief:
+        brief.kubectl("create", "configmap", "kept")
+        raised = start_cluster("brief", "node", root=root)
+        assert raised.kubeconfig == brief.kubeconfig
+        assert raised.kubectl("get", "configmap", "kept", "-o", "name") == "configmap/kept\n"
+        _run_a_pod_with_a_volume(raised)

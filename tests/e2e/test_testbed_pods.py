@@ -150,7 +150,10 @@ def _ray_group(**more: Any) -> dict[str, Any]:
 
 def test_ray_computes_on_a_head_and_a_worker(cluster: Cluster, namespace: str) -> None:
     """A RayJob on the unchanged upstream operator succeeds."""
-    entry = "import ray; ray.init(); print(sum(ray.get([ray.remote(abs).remote(-i) for i in [1]])))"
+    entry = (
+        "import ray; ray.init(); double = ray.remote(lambda x: 2 * x); "
+        "assert sum(ray.get([double.remote(x) for x in range(4)])) == 12"
+    )
     job = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -161,7 +164,9 @@ def test_ray_computes_on_a_head_and_a_worker(cluster: Cluster, namespace: str) -
             "submissionMode": "HTTPMode",
             "rayClusterSpec": {
                 "headGroupSpec": _ray_group(start={"dashboard-host": "0.0.0.0"}),  # noqa: S104
-                "workerGroupSpecs": [_ray_group(groupName="workers", replicas=1)],
+                "workerGroupSpecs": [
+                    _ray_group(groupName="workers", replicas=1, minReplicas=1, maxReplicas=1)
+                ],
             },
         },
     }

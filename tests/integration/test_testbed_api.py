@@ -156,8 +156,16 @@ def test_two_ups_at_once_make_one_cluster(tmp_path: Path) -> None:
         _run(tmp_path, "down", "--name", "both")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", PARTS)
+@pytest.mark.parametrize(
+    ("signum", "moment"),
+    [
+        (signal.SIGINT, "etcd"),
+        (signal.SIGTERM, "kube-apiserver"),
+        (signal.SIGKILL, "etcd"),
+        (signal.SIGKILL, "kube-apiserver"),
+        (signal.SIGKILL, "kube-controller-manager"),
+    ],
+)
 def test_an_interrupted_up_is_taken_up_again(
     tmp_path: Path, signum: signal.Signals, moment: str
 ) -> None:
@@ -238,6 +246,41 @@ def test_pods_need_root(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "needs root" in done.stderr
     assert not home_of("nobody", tmp_path / "runyard" / "testbed").root.exists()
+
+
+def _existing(kind: str, kubeconfig: Path, *folders: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "testbed", "up", "--cluster", kind],
+        cwd=REPOSITORY,
+        env={"PATH": ":".join(map(str, folders)), "KUBECONFIG": str(kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_the_current_cluster_is_checked_for_trainer(cluster: Cluster) -> None:
+    """Without Kubeflow Trainer the command that installs it is shown."""
+    code, err = _existing("current", cluster.kubeconfig, cluster.home.root / "bin")
+    assert code == 1
+    assert "kubectl apply --server-side" in err
+
+
+def test_a_current_cluster_that_does_not_answer_is_named(one: Cluster, tmp_path: Path) -> None:
+    """The message names the context and what to choose instead."""
+    one.hard_stop()
+    code, err = _existing("current", one.kubeconfig, one.home.root / "bin", tmp_path)
+    assert code == 1
+    assert "'runyard-one' does not answer" in err
+
+
+def test_missing_programs_are_named(cluster: Cluster, tmp_path: Path) -> None:
+    """Without docker or kubectl it says which one and where to get it."""
+    code, err = _existing("kind", cluster.kubeconfig, cluster.home.root / "bin")
+    assert (code, "program docker is missing" in err) == (1, True), err
+    code, err = _existing("current", cluster.kubeconfig, tmp_path)
+    assert (code, "program kubectl is missing" in err) == (1, True), err
 
 
 @pytest.mark.parametrize("command", ["status", "kubeconfig"])

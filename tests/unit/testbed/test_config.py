@@ -50,11 +50,17 @@ def test_volumes_are_provisioned_only_where_pods_run() -> None:
     assert inside.namespaces == ("mnt",)
 
 
-def test_a_changed_command_line_changes_the_digest() -> None:
+def test_a_change_of_program_or_configuration_changes_the_digest(tmp_path: Path) -> None:
     """A component is restarted when it should run otherwise, and only then."""
-    one = controlplane.scheduler(_HOME, Path("/bin/a"))
-    assert one.digest() == controlplane.scheduler(_HOME, Path("/bin/a")).digest()
-    assert one.digest() != controlplane.scheduler(_HOME, Path("/bin/b")).digest()
+    home = Home("one", tmp_path)
+    home.config.mkdir()
+    kubeconfig = home.config / "scheduler.kubeconfig"
+    kubeconfig.write_text("server: a")
+    one = controlplane.scheduler(home, Path("/bin/a")).digest()
+    assert one == controlplane.scheduler(home, Path("/bin/a")).digest()
+    assert one != controlplane.scheduler(home, Path("/bin/b")).digest()
+    kubeconfig.write_text("server: b")
+    assert one != controlplane.scheduler(home, Path("/bin/a")).digest()
 
 
 def test_a_kubeconfig_carries_everything(tmp_path: Path) -> None:
