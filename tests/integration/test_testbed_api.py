@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from testbed import state, supervise
-from testbed.cluster import Cluster, running_cluster, start_cluster
+from testbed.cluster import Cluster, running_cluster
 from testbed.errors import ClusterError
 from testbed.layout import REPOSITORY, Home, home_of
 
@@ -302,11 +302,8 @@ def test_simulated_nodes_run_pods(tmp_path: Path) -> None:
             "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
         },
     }
-    cluster = start_cluster("many", simulated=3, root=tmp_path)
-    try:
+    with running_cluster("many", simulated=3, root=tmp_path) as cluster:
         nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
         assert len(nodes) == 3
         cluster.kubectl("apply", "-f", "-", text=json.dumps(pod))
         cluster.kubectl("wait", "pod/fake", "--for=condition=Ready", "--timeout=60s")
-    finally:
-        cluster.down()
