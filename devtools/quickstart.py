@@ -102,7 +102,7 @@ def _install_operator(image: str, variables: Mapping[str, str]) -> None:
         values |= {"image.repository": repository, "image.tag": "", "image.digest": digest}
     helm = str(BIN / "helm")
     command = [helm, "upgrade", "--install", RELEASE, "helm/runyard"]
-    command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"]
+    command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "4m"]
     # The CRDs may be there already, from kubectl.
     command += ["--take-ownership"]
     for key, value in values.items():
@@ -113,9 +113,11 @@ def _install_operator(image: str, variables: Mapping[str, str]) -> None:
         output([helm, "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"], variables)
         done = output(command, variables)
     if done.returncode != 0:
+        kubectl = ["kubectl", "-n", NAMESPACE, "logs", f"deployment/{RELEASE}"]
+        said = output([*kubectl, "--tail=5"], variables)
         raise DevError(
             f"the chart could not be installed: {done.stderr.strip()}\n"
-            f"See what the operator says: kubectl -n {NAMESPACE} logs deployment/{RELEASE}"
+            f"What the operator says ({' '.join(kubectl)}):\n{said.stdout}{said.stderr}"
         )
     say(f"release {RELEASE} is ready in namespace {NAMESPACE}, from {image}")
 

@@ -131,6 +131,9 @@ class Watcher:
             clusterwide=not self._config.namespaces,
             namespaces=self._config.namespaces,
             standalone=True,
+            # Unused without peering. By itself kopf looks up the user's name, and the image's user
+            # has none.
+            identity=cast("Any", "runyard-operator"),
             stop_flag=self._over,
         )
         started()
