@@ -29,7 +29,7 @@ def _program(name: str, *arguments: str) -> bool:
 
 
 def _lint() -> Outcome:
-    checks = {
+    checks: dict[str, Callable[[], bool]] = {
         "ruff": lambda: _program("ruff", "check", "."),
         "ruff format": lambda: _program("ruff", "format", "--check", "."),
         "mypy": lambda: _program("mypy"),
