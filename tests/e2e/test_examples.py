@@ -1,0 +1,88 @@
+"""Every example runs for real, as a user would run it: with the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.kubectl import Kubectl
+from tests.support.operator import OperatorProcess
+
+pytestmark = pytest.mark.e2e
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How an example ends: the phase of each task, and what the log of one must contain."""
+
+    experiment: str
+    phases: dict[str, str]
+    task: str
+    log: str
+
+
+EXPECTED = {
+    "hello.yaml": Expected("hello", {"hello": "Succeeded"}, "hello", "Hello from hello-hello-1"),
+    "failure.yaml": Expected(
+        "failure",
+        {"train": "Failed", "publish": "Skipped", "rescue": "Succeeded", "report": "Succeeded"},
+        "train",
+        "loss nan",
+    ),
+    "configmap-code.yaml": Expected("count", {"count": "Succeeded"}, "count", "{'the': 2"),
+    "profiles.yaml": Expected(
+        "profiles",
+        {"first": "Succeeded", "second": "Succeeded"},
+        "second",
+        "hello from the large profile, the answer is 42",
+    ),
+}
+ELSEWHERE = {"quickstart.yaml"}
+"""Run by test_experiments.py, with an operator that is killed again and again."""
+
+
+def runyard(kube: Kubectl, *args: str) -> subprocess.CompletedProcess[str]:
+    """The command line in the test's namespace."""
+    environment = {**os.environ, "KUBECONFIG": str(kube.kubeconfig)}
+    command = [str(Path(sys.executable).with_name("runyard")), *args, "-n", kube.namespace]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def test_every_example_is_run_somewhere() -> None:
+    """A new example must be added to a test that runs it."""
+    assert {path.name for path in EXAMPLES.glob("*")} == set(EXPECTED) | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_runs(kube: Kubectl, operator: OperatorProcess, name: str) -> None:
+    """`runyard apply --wait` follows the example to its end, and exits with 0."""
+    expected = EXPECTED[name]
+    done = runyard(kube, "apply", "-f", str(EXAMPLES / name), "--wait", "--timeout", "300s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    units = kube.list("executionunits.runyard.dev")
+    assert {u["spec"]["task"]: u["status"]["phase"] for u in units} == expected.phases
+    log = runyard(kube, "logs", expected.experiment, expected.task)
+    assert expected.log in log.stdout
+
+
+def test_apply_and_wait_fails_with_the_experiment(
+    kube: Kubectl, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """The exit code is 1, and the output names task, exit code, reason and last log lines."""
+    text = (EXAMPLES / "failure.yaml").read_text(encoding="utf-8")
+    unhandled = tmp_path / "unhandled.yaml"
+    unhandled.write_text(text.replace("when: Failed", "when: Succeeded"), encoding="utf-8")
+    done = runyard(kube, "apply", "-f", str(unhandled), "--wait", "--timeout", "300s")
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = done.stdout + done.stderr
+    for part in ("train", "exit code 3", "loss nan", "Skipped"):
+        assert part in told, told
