@@ -276,6 +276,8 @@ async def test_trainer_may_come_and_go(kube: Kubectl, api: HttpKubeApi, namespac
                 await seen.wait(two)
                 await asyncio.to_thread(kube.run, "delete", "crd", TRAINJOB_CRD)
                 await seen.wait(two)
+                while seen.context is None or seen.context.store.count("TrainJob"):
+                    await seen.wait(two)
         finally:
             kube.run("delete", "crd", TRAINJOB_CRD, "--ignore-not-found")
         await api.create(named(namespace, "later"))

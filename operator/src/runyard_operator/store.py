@@ -94,6 +94,13 @@ class Store:
             changed.append(obj)
         return changed
 
+    def drop(self, kind: str) -> Objects:
+        """Forgets all objects of a kind that is not served any longer; returns them."""
+        dropped = list(self._by_kind[kind].values())
+        for obj in dropped:
+            self.delete(obj)
+        return dropped
+
     def get(self, ref: Ref) -> Object | None:
         """The newest known state of an object."""
         return self._objects.get((ref.kind, ref.namespace or "", ref.name))

@@ -54,6 +54,7 @@ class ScriptedKube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> Objects:
         found, _ = await self.snapshot(api_version, kind, namespace=namespace)
@@ -66,6 +67,7 @@ class ScriptedKube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
         found = self.lists.get(kind, [])

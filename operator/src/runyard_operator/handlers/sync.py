@@ -12,7 +12,7 @@ from typing import Final
 
 from runyard_operator.config import Config
 from runyard_operator.handlers.kinds import WATCHED, Watched, keys
-from runyard_operator.kube.api import KubeApi
+from runyard_operator.kube.api import KubeApi, Objects
 from runyard_operator.kube.errors import Forbidden, KubeError, NotFound
 from runyard_operator.queue import Queue
 from runyard_operator.store import Store
@@ -101,6 +101,8 @@ class Sync:
         except NotFound:
             if watched.optional:
                 self._missing.add(watched)
+                # The objects went with their kind, and no watch was left to tell.
+                self._tell(self._store.drop(watched.kind))
                 return True
             logger.error(
                 "%s is not served: install the CustomResourceDefinitions of runyard.dev",
@@ -123,6 +125,9 @@ class Sync:
             namespace=namespace,
             label_selector=watched.selector,
         )
-        for obj in self._store.replace(watched.kind, namespace, objects, version):
+        self._tell(self._store.replace(watched.kind, namespace, objects, version))
+
+    def _tell(self, changed: Objects) -> None:
+        for obj in changed:
             for key in keys(obj, self._store, self._config.operator_namespace):
                 self._queue.add(key)

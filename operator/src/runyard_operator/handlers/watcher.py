@@ -100,7 +100,8 @@ class Watcher:
         """
         self.running = True
         while not self._stopping:
-            served = self._sync.served
+            # What was there a moment ago may be gone: that, too, ends a life that lacks a watch.
+            served = await self._sync.look()
             self._watches.expect(
                 each.resource.path(scope) for each in served for scope in self._config.scopes
             )
