@@ -1,0 +1,37 @@
+"""What the documents say against what the code has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runyard.api import FailureClass, UnitPhase
+from runyard_operator.engine import conditions, reasons
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def constants(module: object) -> set[str]:
+    """The texts of a module's public constants."""
+    values = vars(module)
+    return {values[name] for name in values if name.isupper() and isinstance(values[name], str)}
+
+
+@pytest.mark.parametrize(
+    "word",
+    sorted(constants(reasons) | constants(conditions) | {*UnitPhase, *FailureClass}),
+)
+def test_guide_explains_the_word(word: str) -> None:
+    """Each reason, condition, phase and failure class is in the user guide."""
+    assert f"`{word}`" in (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    """Each relative link of a page leads to something that exists."""
+    text = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
