@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -18,11 +19,30 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+@contextlib.contextmanager
+def _without_its_operators(cluster: Cluster) -> Iterator[None]:
+    """Puts the operators of the user's cluster to sleep: the tests bring their own."""
+    label = "--selector=app.kubernetes.io/name=runyard"
+    place = 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\\n"}{end}'
+    listed = cluster.kubectl("get", "deployments", "--all-namespaces", label, "-o", place)
+    found = [line.split() for line in listed.splitlines()]
+    for namespace, name in found:
+        cluster.kubectl("-n", namespace, "scale", "deployment", name, "--replicas=0")
+        cluster.kubectl("-n", namespace, "wait", "pod", label, "--for=delete", "--timeout=120s")
+    try:
+        yield
+    finally:
+        for namespace, name in found:
+            cluster.kubectl("-n", namespace, "scale", "deployment", name, "--replicas=1")
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The user's own cluster when there is one, which then stays; else one for this run."""
     if state.load(home_of(DEFAULT_NAME)) is not None:
-        yield start_cluster(DEFAULT_NAME, "ml", images=IMAGES, say=_say)
+        joined = start_cluster(DEFAULT_NAME, "ml", images=IMAGES, say=_say)
+        with _without_its_operators(joined):
+            yield joined
         return
     with running_cluster(DEFAULT_NAME, "ml", images=IMAGES, say=_say) as running:
         yield running

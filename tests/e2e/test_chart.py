@@ -1,0 +1,98 @@
+"""The operator from its own image, installed by the chart with the chart's rights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testbed.cluster import Cluster
+from tests.support.examples import FILES, FOLDER, experiment
+from tests.support.experiments import TERMINAL, phase
+from tests.support.helm import CHART, helm
+from tests.support.kubectl import Kubectl
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+EXPERIMENT = "experiments.runyard.dev"
+UNIT = "executionunits.runyard.dev"
+RELEASE = "chart-test"
+OTHERS = [path for path in FILES if path.stem != "quickstart"]
+
+
+@pytest.fixture
+def installed(cluster: Cluster, kube: Kubectl) -> Iterator[None]:
+    """The chart in the test's namespace, for this namespace only."""
+    command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", kube.namespace]
+    values = (
+        "crds.enabled=false",
+        "image.repository=testbed.local/operator",
+        "image.tag=dev",
+        f"watchNamespaces={{{kube.namespace}}}",
+    )
+    command += ["--set", ",".join(values), "--wait", "--timeout", "4m"]
+    done = helm(*command, kubeconfig=cluster.kubeconfig)
+    assert done.returncode == 0, done.stderr + operators_log(kube)
+    yield
+    kube.run("delete", f"{EXPERIMENT},{UNIT}", "--all", "--timeout=180s")
+    helm("uninstall", RELEASE, "--namespace", kube.namespace, kubeconfig=cluster.kubeconfig)
+
+
+def operators_log(kube: Kubectl) -> str:
+    """The last lines of the operator's pod."""
+    return kube.run("logs", f"deployment/{RELEASE}-runyard", "--tail=40", check=False)
+
+
+def finished(kube: Kubectl, name: str) -> dict[str, Any]:
+    """The experiment once it has ended."""
+
+    def look() -> dict[str, Any] | None:
+        found = kube.get(EXPERIMENT, name)
+        return found if phase(found) in TERMINAL else None
+
+    def explain() -> str:
+        shown = kube.run("get", f"{EXPERIMENT},{UNIT},pods,events", "-o", "wide", check=False)
+        return shown + operators_log(kube)
+
+    return eventually(look, f"{name} has ended", timeout=600, interval=1, explain=explain)
+
+
+def outputs(kube: Kubectl, unit: str) -> dict[str, str]:
+    """The outputs of a unit by name."""
+    found = kube.get(UNIT, unit)
+    assert found is not None
+    return {each["name"]: each["value"] for each in found["status"]["outputs"]}
+
+
+@pytest.mark.usefixtures("installed")
+def test_quickstart_really_trains(kube: Kubectl) -> None:
+    """Two nodes train on real text, the loss falls, and the last task reads the result."""
+    kube.run("apply", "--server-side", "-f", str(FOLDER / "quickstart.yaml"))
+
+    assert finished(kube, "quickstart")["status"]["phase"] == "Succeeded"
+
+    assert int(outputs(kube, "quickstart-prepare")["characters"]) > 100_000
+    train = {name: float(value) for name, value in outputs(kube, "quickstart-train").items()}
+    evaluation = outputs(kube, "quickstart-evaluate")
+    assert train["final_loss"] < 0.5 * train["first_loss"]
+    loss = float(evaluation["validation_loss"])
+    assert loss < 0.8 * train["first_loss"]
+    assert math.isclose(float(evaluation["perplexity"]), math.exp(loss), rel_tol=0.01)
+    logs = kube.run("logs", "-l", "runyard.dev/unit=quickstart-evaluate", "--tail=-1")
+    assert f"at the last steps  {train['final_loss']:.3f}" in logs
+
+
+@pytest.mark.usefixtures("installed")
+def test_other_examples_succeed(kube: Kubectl) -> None:
+    """Every other example ends Succeeded; the failing task of `failure` is taken care of."""
+    for path in OTHERS:
+        kube.run("apply", "--server-side", "-f", str(path))
+    ends = {
+        path.stem: finished(kube, experiment(path)["metadata"]["name"])["status"]["phase"]
+        for path in OTHERS
+    }
+    assert ends == {path.stem: "Succeeded" for path in OTHERS}
+    assert outputs(kube, "profiles-first")["answer"].strip() == "42"
