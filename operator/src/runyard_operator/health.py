@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from runyard_operator.kube.api import KubeApi
-from runyard_operator.kube.errors import Unavailable
+from runyard_operator.kube.errors import KubeError, Unavailable
 from runyard_operator.kube.resources import Ref
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Queue
@@ -143,6 +143,8 @@ class Health:
                 await self._kube.get(self._probe)
             except Unavailable:
                 self._reachable = False
+            except KubeError:
+                self._reachable = True  # a refusal is an answer, too
             else:
                 self._reachable = True
             await asyncio.sleep(PROBE_SECONDS)

@@ -108,7 +108,7 @@ async def test_each_request_carries_the_token_of_the_moment(server: Server) -> N
     def refresh(target: Configuration) -> None:
         target.api_key["BearerToken"] = f"Bearer {next(tokens)}"
 
-    configuration.refresh_api_key_hook = refresh
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
 
     def seen(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
         return None

@@ -11,7 +11,7 @@ import pytest
 from runyard.api.constants import API_VERSION
 from runyard_operator.config import Config
 from runyard_operator.handlers.sync import Sync
-from runyard_operator.kube.errors import NotFound
+from runyard_operator.kube.errors import Forbidden, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.queue import Key, Queue
 from runyard_operator.store import Store
@@ -54,6 +54,32 @@ async def test_a_missing_trainer_is_no_obstacle() -> None:
     assert "TrainJob" not in {each.kind for each in parts.sync.served}
     del kube.lists["TrainJob"]
     assert "TrainJob" in {each.kind for each in await parts.sync.look()}
+
+
+async def test_a_kind_outside_the_role_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Without the right to list TrainJobs the operator starts, says so once, and forgets none."""
+    kube = ScriptedKube({"TrainJob": Forbidden("not allowed", status=403)})
+    parts = Parts(kube)
+    known = obj("TrainJob", "t", 1)
+    parts.store.put(known)
+    await parts.sync.prime()
+    await parts.sync.look()
+    assert "TrainJob" not in {each.kind for each in parts.sync.served}
+    assert caplog.text.count("TrainJob is not watched: not allowed") == 1
+    assert parts.store.list("TrainJob") == [known]
+
+
+async def test_objects_go_with_their_kind() -> None:
+    """When a kind is not served any longer, its objects leave the store and wake their units."""
+    labels = {"runyard.dev/unit": "prep", "runyard.dev/unit-uid": "x"}
+    kube = ScriptedKube({"TrainJob": [obj("TrainJob", "t", 1, labels=labels)]})
+    parts = Parts(kube)
+    await parts.sync.prime()
+    assert parts.store.count("TrainJob") == 1
+    kube.lists["TrainJob"] = NOT_SERVED
+    await parts.sync.look()
+    assert parts.store.count("TrainJob") == 0
+    assert parts.queue.depth == 1
 
 
 async def test_a_relist_finds_deletions_that_nobody_told() -> None:

@@ -110,6 +110,12 @@ class Sync:
             )
             return False
         except Forbidden as error:
+            if watched.optional:
+                # An executor that was left out of the operator's role; refused is not gone.
+                if watched not in self._missing:
+                    logger.warning("%s is not watched: %s", watched.kind, error)
+                self._missing.add(watched)
+                return True
             logger.error("The operator's role lacks list on %s: %s", watched.resource.plural, error)
             return False
         except KubeError as error:
