@@ -139,7 +139,7 @@ class Operator:
             group.create_task(self._queue.join(), name="queue")
             group.create_task(self._emit.run(), name="events")
             group.create_task(self._sync.run(), name="sync")
-            group.create_task(self._sync.look_for_missing(), name="missing kinds")
+            group.create_task(self._sync.look_beyond(), name="look beyond")
             self._ready = True
             await self._watcher.run(started=self._catch if signals else lambda: None)
             self._deaf.set_result(None)

@@ -69,6 +69,14 @@ async def test_a_kind_outside_the_role_is_left_out(caplog: pytest.LogCaptureFixt
     assert parts.store.list("TrainJob") == [known]
 
 
+async def test_shared_profiles_are_read_from_home() -> None:
+    """An operator for some namespaces still knows the profiles of its own namespace."""
+    profiles = [obj("ExecutionProfile", "h100", 1, namespace="runyard-system")]
+    parts = Parts(ScriptedKube({"ExecutionProfile": profiles}), "team")
+    await parts.sync.prime()
+    assert parts.store.list("ExecutionProfile") == profiles
+
+
 async def test_objects_go_with_their_kind() -> None:
     """When a kind is not served any longer, its objects leave the store and wake their units."""
     labels = {"runyard.dev/unit": "prep", "runyard.dev/unit-uid": "x"}

@@ -43,10 +43,11 @@ class Watched:
         return self.resource.kind
 
 
+PROFILES: Final = Watched(resource(API_VERSION, PROFILE))
 WATCHED: Final = (
     Watched(resource(API_VERSION, EXPERIMENT)),
     Watched(resource(API_VERSION, UNIT)),
-    Watched(resource(API_VERSION, PROFILE)),
+    PROFILES,
     Watched(resource("batch/v1", "Job"), LABEL_UNIT_UID),
     Watched(resource("v1", "Pod"), LABEL_UNIT_UID),
     Watched(resource(TRAINER, "TrainJob"), LABEL_UNIT_UID, optional=True),

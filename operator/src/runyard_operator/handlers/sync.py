@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from runyard_operator.config import Config
-from runyard_operator.handlers.kinds import WATCHED, Watched, keys
+from runyard_operator.handlers.kinds import PROFILES, WATCHED, Watched, keys
 from runyard_operator.kube.api import KubeApi, Objects
 from runyard_operator.kube.errors import Forbidden, KubeError, NotFound
 from runyard_operator.queue import Queue
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5.0
 RESYNC_SECONDS: Final = 600.0
-MISSING_SECONDS: Final = 15.0
+BEYOND_SECONDS: Final = 15.0
 
 
 class Sync:
@@ -50,6 +50,7 @@ class Sync:
         while left:
             await asyncio.sleep(RETRY_SECONDS)
             left = [each for each in left if not await self._tried(each)]
+        await self._read_shared_profiles()
         self.primed = True
         counts = {each.kind: self._store.count(each.kind) for each in WATCHED}
         logger.info("The cache is filled", extra={"counts": counts})
@@ -87,12 +88,23 @@ class Sync:
                 await self._tried(watched)
         return self.served
 
-    async def look_for_missing(self) -> None:
-        """Looks for optional kinds that are not served yet, for ever."""
+    async def look_beyond(self) -> None:
+        """Looks, for ever, at what cannot be watched: kinds yet to come, and shared profiles."""
         while True:
-            await asyncio.sleep(MISSING_SECONDS)
+            await asyncio.sleep(BEYOND_SECONDS)
             for watched in tuple(self._missing):
                 await self._tried(watched)
+            await self._read_shared_profiles()
+
+    async def _read_shared_profiles(self) -> None:
+        """Kopf watches each kind in each namespace; of the operator's own only this one counts."""
+        home = self._config.operator_namespace
+        if not self._config.namespaces or home in self._config.namespaces:
+            return
+        try:
+            await self._compare(PROFILES, home)
+        except KubeError as error:
+            logger.warning("The shared profiles in %s could not be listed: %s", home, error)
 
     async def _tried(self, watched: Watched) -> bool:
         try:
