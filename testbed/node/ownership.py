@@ -107,7 +107,8 @@ def claim(home: Home) -> Owner:
         settings = owner.settings if owner and same_boot else _read_settings(KERNEL_SETTINGS)
         made = (*(owner.made if owner else ()), *_make_places(FIXED_PLACES))
         new = Owner(home.name, str(home.root), boot_id(), settings, tuple(dict.fromkeys(made)))
-        write_atomically(_file(), json.dumps(asdict(new), indent=1))
+        # Readable for all: users without rights have clusters, too, and ask whose the node is.
+        write_atomically(_file(), json.dumps(asdict(new), indent=1), mode=0o644)
         return new
 
 

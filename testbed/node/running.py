@@ -32,7 +32,6 @@ _SECONDS = 120.0
 
 def ensure_namespaces(home: Home) -> ProcessId:
     """Have the node's namespaces and control groups; return their first process."""
-    runtime.demand_short_home(home)
     return namespaces.ensure(home)
 
 
@@ -59,12 +58,12 @@ def _start_containerd(home: Home, node: ProcessId, built: Artefacts) -> None:
         built.path("debian/iptables"),
     )  # fmt: skip
     component = runtime.containerd(home, node, built.path("containerd"), path)
-    if supervise.ensure(home, component):
+    supervise.ensure(home, component)
+    images.wait_containerd(home, node, built.path("ctr"))
+    if images.forget_dead_containers(home, node, built.path("ctr")):
+        supervise.stop(home, component.name)
+        supervise.ensure(home, component)
         images.wait_containerd(home, node, built.path("ctr"))
-        if images.forget_dead_containers(home, node, built.path("ctr")):
-            supervise.stop(home, component.name)
-            supervise.ensure(home, component)
-            images.wait_containerd(home, node, built.path("ctr"))
 
 
 def _heartbeat(api: KubeApi) -> str | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import ClusterError
 from testbed.layout import (
     DNS_ADDRESS,
     NODE_ADDRESS,
@@ -152,7 +150,8 @@ def kubelet(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
         str(binary), "--config", str(home.config / "kubelet.json"),
         "--kubeconfig", str(home.config / "kubelet.kubeconfig"),
         "--hostname-override", NODE_NAME, "--node-ip", NODE_ADDRESS,
-        "--root-dir", str(home.root / "node" / "kubelet"),
+        # In the node's view the cluster's own folder; a long path would break the sockets in it.
+        "--root-dir", "/var/lib/kubelet",
     )  # fmt: skip
     reads = (home.config / "kubelet.json", home.config / "kubelet.kubeconfig")
     return Component("kubelet", argv, {"PATH": path}, node, _ALL, reads=reads)
@@ -169,13 +168,3 @@ def proxy(home: Home, node: ProcessId, binary: Path, path: str) -> Component:
     )  # fmt: skip
     reads = (home.config / "proxy.kubeconfig",)
     return Component("kube-proxy", argv, {"PATH": path}, node, _ALL, reads=reads)
-
-
-def demand_short_home(home: Home) -> None:
-    """Raise ClusterError when the kubelet's sockets would have too long a path."""
-    longest = home.root / "node" / "kubelet" / "pod-resources" / "kubelet.sock"
-    if len(os.fsencode(longest)) > 100:
-        raise ClusterError(
-            f"the folder {home.root} is too deep for the kubelet's sockets; "
-            "set XDG_STATE_HOME to a shorter one"
-        )

@@ -17,8 +17,8 @@ from testbed import supervise
 from testbed.build import image_ref
 from testbed.cluster import Cluster, running_cluster, start_cluster
 from testbed.down import down, stop
-from testbed.layout import REPOSITORY, Home, home_of
-from testbed.node import ownership
+from testbed.layout import MARK, REPOSITORY, Home, home_of
+from testbed.node import cgroups, ownership
 
 pytestmark = pytest.mark.e2e
 
@@ -28,17 +28,17 @@ def _output(*command: str) -> list[str]:
     return sorted(done.stdout.splitlines())
 
 
-def _foreign_namespaces() -> list[str]:
-    """Return the processes that live in another pid namespace than this one: all of the node's."""
-    own = os.readlink("/proc/self/ns/pid")
-    found = []
+def _node_processes() -> list[str]:
+    """Return the node's own processes and those of its pods: both live in a pid namespace apart."""
+    own, found = os.readlink("/proc/self/ns/pid"), []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if os.readlink(entry / "ns" / "pid") != own:
-                    found.append(entry.name)
-            except OSError:
-                continue
+        try:
+            apart = entry.name.isdigit() and os.readlink(entry / "ns" / "pid") != own
+            marked = apart and MARK in (entry / "environ").read_bytes().decode(errors="replace")
+            if marked or (apart and cgroups.PARENT in (entry / "cgroup").read_text()):
+                found.append(entry.name)
+        except OSError:  # it ended meanwhile
+            continue
     return found
 
 
@@ -57,7 +57,7 @@ def _machine() -> dict[str, Any]:
         "routes": _output("ip", "-4", "route"),
         "rules": [rule for rule in rules if not rule.startswith(":")],
         "chains": [rule.split()[0] for rule in rules if rule.startswith(":")],
-        "namespaces": _foreign_namespaces(),
+        "processes": _node_processes(),
         "groups": groups,
         "settings": {path: Path(path).read_text() for path in [*settings, forwarding]},
         "folders": [
@@ -66,7 +66,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bare_machine(cluster: Cluster) -> Iterator[None]:
     """The machine without the run's cluster, which is stopped and resumed afterwards."""
     stop(cluster.home, cluster.say)
@@ -144,10 +144,12 @@ def test_an_interrupted_up_is_taken_up_or_down(tmp_path: Path, resumed: bool) ->
     """A killed `up --level node` is finished by the next one, or removed without a trace."""
     root = tmp_path / "runyard" / "testbed"
     before, home = _machine(), home_of("brief", root)
-    _cut_short(home)
-    if resumed:
-        _run_a_pod_with_a_volume(start_cluster("brief", "node", root=root))
-    down(home, print)
+    try:
+        _cut_short(home)
+        if resumed:
+            _run_a_pod_with_a_volume(start_cluster("brief", "node", root=root))
+    finally:
+        down(home, print)
     assert _machine() == before
     assert supervise.strays(home) == []
 
