@@ -56,7 +56,7 @@ def experiment(
 def made(view: ExperimentView, **phases: UnitPhase) -> ExperimentView:
     """The experiment with the units of the tasks that are named, in these phases.
 
-    A task's unit is still gated exactly if it has edges and is Pending. A Succeeded one has
+    A task's unit is still gated exactly if it is Pending. A Succeeded one has
     written its outputs.
     """
     units = {
@@ -79,7 +79,7 @@ def made(view: ExperimentView, **phases: UnitPhase) -> ExperimentView:
 
 
 def _task_unit(of: Task, phase: UnitPhase) -> TaskUnit:
-    gated = bool(of.after) and phase is UnitPhase.PENDING
+    gated = phase is UnitPhase.PENDING
     spec = unit_spec(
         gates=[Gate(name="dependencies").to_dict()] if gated else [],
         env=[each.to_dict() for each in of.env],

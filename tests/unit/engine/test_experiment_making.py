@@ -43,14 +43,14 @@ def test_the_finalizer_comes_before_any_unit() -> None:
     assert decision.status.phase is ExperimentPhase.PENDING
 
 
-def test_units_are_made_in_order_and_gated_by_their_edges() -> None:
-    """Code is staged first; a unit with edges is born with a gate, a root without."""
+def test_units_are_made_in_order_and_gated() -> None:
+    """Code is staged first; every unit is born with a gate, for none may run before all exist."""
     view = replace(experiment(*PAIR[::-1], code=INLINE), staged_code=STAGED)
     stage, first, second = plan(view, NOW).effects
     assert stage == StageCode()
     assert isinstance(first, CreateUnit)
     assert isinstance(second, CreateUnit)
-    assert (first.task, [gate.name for gate in first.spec.gates]) == ("a", [])
+    assert (first.task, [gate.name for gate in first.spec.gates]) == ("a", ["dependencies"])
     assert (second.task, [gate.name for gate in second.spec.gates]) == ("b", ["dependencies"])
     assert (first.spec.experiment, first.spec.task, first.spec.code) == ("exp", "a", STAGED)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -16,27 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from runyard.api import ExperimentSpec, FailurePolicy, Task, When
 from runyard_operator.backends.base import Refused, Stalled
 from runyard_operator.queue import Key
-from tests.unit.engine.builders import NOW, task
-from tests.unit.engine.world import (
-    NAMESPACE,
-    CrashError,
-    Fault,
-    Faults,
-    JobState,
-    Name,
-    Operator,
-    Places,
-    Server,
-    experiment,
-    has_finalizer,
-    standalone,
-)
+from tests.unit.engine.builders import task
+from tests.unit.engine.places import JobState
+from tests.unit.engine.server import NAMESPACE, Fault
+from tests.unit.engine.simulation import EXP, Simulation
 
-EXP: Name = ("Experiment", "exp")
-TERMINAL = ("Succeeded", "Failed", "Cancelled", "Skipped")
 SELDOM = st.sampled_from([False, False, False, True])
-MAX_PASSES = 400
-"""Far more than the longest history needs; a livelock needs more than any number."""
 
 
 @st.composite
@@ -66,16 +50,8 @@ def dags(draw: st.DrawFn) -> list[Task]:
     return tasks
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(Simulation, RuleBasedStateMachine):
     """One experiment, one unit of its own, and everything that can happen to them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = NOW
-        self.faults = Faults()
-        self.server = Server(self.faults)
-        self.places = Places(self.faults, self.server)
-        self.restart()
 
     @initialize(
         tasks=dags(),
@@ -88,27 +64,10 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         """The world begins."""
         self.places.doomed = doomed
-        spec = ExperimentSpec(tasks=tasks, failure_policy=policy, cancel=False).to_dict()
-        self.manifest = experiment("exp", spec)
-        self.server.add(self.manifest)
-        self.server.add(standalone("alone", cancel=cancel))
+        spec = ExperimentSpec(tasks=tasks, failure_policy=policy)
+        self.begin(spec.to_dict(), cancel_alone=cancel)
 
     # The operator
-
-    def restart(self, stale: Name | None = None, age: int = 0) -> None:
-        """A new life of the operator; the list that it begins with may have an old object."""
-        self.operator = Operator(self.server, self.places, self.now)
-        self.server.events.clear()
-        for name, obj in self.server.objects.items():
-            history = self.server.history[name]
-            self.operator.take(history[max(len(history) - 1 - age, 0)] if name == stale else obj)
-
-    def run(self, key: Key) -> None:
-        """One pass; a crash in it is followed by a restart."""
-        try:
-            self.operator.reconcile(key)
-        except CrashError:
-            self.restart()
 
     @rule(data=st.data())
     def the_operator_reconciles(self, data: st.DataObject) -> None:
@@ -137,7 +96,7 @@ class Histories(RuleBasedStateMachine):
         """Between two passes."""
         self.restart()
 
-    @rule(data=st.data(), age=st.integers(1, 4))
+    @rule(data=st.data(), age=st.integers(1, 8))
     def the_operator_starts_on_stale_news(self, data: st.DataObject, age: int) -> None:
         """Its first list came from a cache that was behind for one object."""
         names = sorted(self.server.objects)
@@ -148,12 +107,6 @@ class Histories(RuleBasedStateMachine):
     def news_arrive(self, count: int) -> None:
         """The watch is never ahead and often behind."""
         self.deliver(count)
-
-    def deliver(self, count: int) -> None:
-        """The next events of the watch."""
-        for gone, obj in self.server.events[:count]:
-            self.operator.take(obj, gone=gone)
-        del self.server.events[:count]
 
     @rule(seconds=st.integers(-3600, 3600))
     def the_clock_jumps(self, seconds: int) -> None:
@@ -228,114 +181,15 @@ class Histories(RuleBasedStateMachine):
         """It takes submissions, or wants a human first, or never takes them."""
         self.places.mood = mood
 
-    # What always holds
-
     @invariant()
-    def one_job_for_each_attempt(self) -> None:
-        """Whatever is lost, crashed or repeated."""
-        twice = {key: times for key, times in self.places.created.items() if times > 1}
-        assert not twice
-
-    @invariant()
-    def one_job_for_each_task_of_an_experiment(self) -> None:
-        """Also when its unit was deleted, and whatever old news say."""
-        assert not {task: times for task, times in self.places.started.items() if times > 1}
-
-    @invariant()
-    def no_task_starts_before_its_edges_are_met(self) -> None:
-        """By the phases that were written when its job was made."""
-        assert not self.places.premature
-
-    @invariant()
-    def a_living_job_has_a_unit_with_our_finalizer(self) -> None:
-        """And so nothing is left when unit and experiment are gone."""
-        for job in self.places.jobs.values():
-            if job.state.over:
-                continue
-            unit = self.server.objects.get(("ExecutionUnit", job.unit))
-            assert unit is not None, job
-            assert unit["metadata"]["uid"] == job.uid
-            assert has_finalizer(unit)
-            assert unit["status"].get("phase") not in TERMINAL, (job, unit)
-
-    @invariant()
-    def a_finished_experiment_has_finished_units(self) -> None:
-        """It never ends, and never lets go, while one of its units goes on."""
-        owners = {obj["metadata"]["uid"]: obj for obj in self.server.objects.values()}
-        for name in self.units():
-            unit = self.server.objects[name]
-            for owner in unit["metadata"].get("ownerReferences", []):
-                found = owners.get(owner["uid"])
-                if found is None or "completionTime" in found["status"]:
-                    assert unit["status"].get("phase") in TERMINAL, unit
-
-    # The end
+    def it_holds(self) -> None:
+        """What holds at every moment."""
+        self.check()
 
     def teardown(self) -> None:
-        """Faults stop; then everything ends in bounded steps, and nothing is done twice."""
-        if not hasattr(self, "manifest"):
-            return
-        self.faults.fault = None
-        self.places.outage, self.places.mood = False, None
-        self.restart()
-        self.settle()
-        for name, obj in self.server.objects.items():
-            assert obj["status"].get("phase") in TERMINAL, (name, obj)
-            assert not has_finalizer(obj), name
-            assert obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
-        self.check_invariants_once_more()
-        self.check_result()
-        writes = self.server.writes
-        self.restart()
-        self.settle()
-        assert self.server.writes == writes
-
-    def check_invariants_once_more(self) -> None:
-        """The end is a state like any other."""
-        self.one_job_for_each_attempt()
-        self.one_job_for_each_task_of_an_experiment()
-        self.no_task_starts_before_its_edges_are_met()
-        self.a_living_job_has_a_unit_with_our_finalizer()
-        self.a_finished_experiment_has_finished_units()
-
-    def check_result(self) -> None:
-        """The end of every task and of the experiment is what its edges and policy ask for."""
-        end = self.server.objects.get(EXP)
-        if end is None or len(self.units()) < len(end["spec"]["tasks"]) + 1:
-            return  # Deleted, or a unit of it was.
-        if end["status"]["conditions"][0]["status"] != "True":
-            return
-        phases = {
-            each["name"]: self.server.objects["ExecutionUnit", f"exp-{each['name']}"]["status"][
-                "phase"
-            ]
-            for each in end["spec"]["tasks"]
-        }
-        cancelled = end["spec"]["cancel"]
-        check_tasks(end["spec"], phases, cancelled=cancelled)
-        assert end["status"]["phase"] == expected_result(end["spec"], phases, cancelled=cancelled)
-
-    def settle(self) -> None:
-        """Runs only what is due: events and wishes alone must bring everything to its end."""
-        for _ in range(MAX_PASSES):
-            self.deliver(len(self.server.events))
-            self.operator.now = self.now
-            due = sorted((at, key) for key, at in self.operator.due.items())
-            if due and due[0][0] <= self.now:
-                self.run(due[0][1])
-            elif woken := self.places.go_on():
-                self.operator.wake(Key("ExecutionUnit", NAMESPACE, woken))
-            elif self.server.collect_garbage() or self.places.collect_garbage():
-                continue
-            elif due:
-                self.now = due[0][0]
-            else:
-                return
-        raise AssertionError(f"still busy after {MAX_PASSES} passes: {self.operator.due}")
-
-    def units(self) -> list[Name]:
-        """The units that exist."""
-        return sorted(name for name in self.server.objects if name[0] == "ExecutionUnit")
+        """All comes to its end."""
+        if hasattr(self, "manifest"):
+            self.finish()
 
     def is_noted(self, key: str) -> bool:
         """Whether the job's handle is in its unit's status, or its unit has gone."""
@@ -345,40 +199,6 @@ class Histories(RuleBasedStateMachine):
             return True
         attempts = unit["status"].get("attempts", [])
         return any(each["key"] == key and "handle" in each for each in attempts)
-
-
-MET = {
-    "Succeeded": {"Succeeded"},
-    "Failed": {"Failed"},
-    "Finished": {"Succeeded", "Failed", "Cancelled", "Skipped"},
-}
-
-
-def check_tasks(spec: dict[str, Any], phases: dict[str, str], *, cancelled: bool) -> None:
-    """Whoever had its edges met ran, and whoever had not did not."""
-    stopped = cancelled or (spec["failurePolicy"] == "FailFast" and "Failed" in phases.values())
-    for each in spec["tasks"]:
-        met = all(phases[edge["task"]] in MET[edge["when"]] for edge in each["after"])
-        phase = phases[each["name"]]
-        if not met:
-            assert phase in ("Skipped", "Cancelled"), (each["name"], phases)
-        elif not stopped:
-            assert phase != "Skipped", (each["name"], phases)
-
-
-def expected_result(spec: dict[str, Any], phases: dict[str, str], *, cancelled: bool) -> str:
-    """The result of an experiment as the documentation has it."""
-    handled = {
-        edge["task"]
-        for each in spec["tasks"]
-        for edge in each["after"]
-        if edge["when"] == "Failed" and phases[each["name"]] == "Succeeded"
-    }
-    if cancelled and "Cancelled" in phases.values():
-        return "Cancelled"
-    if any(phase == "Failed" and name not in handled for name, phase in phases.items()):
-        return "Failed"
-    return "Cancelled" if "Cancelled" in phases.values() else "Succeeded"
 
 
 TestHistories = Histories.TestCase

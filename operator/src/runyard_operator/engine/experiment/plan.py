@@ -68,7 +68,7 @@ def _wind_down(view: ExperimentView, end: ExperimentStatus, now: datetime) -> Ex
 
 
 def _create_units(view: ExperimentView, ordered: list[Task], now: datetime) -> ExperimentDecision:
-    """All units are made, those with edges held by a gate, and after that never again.
+    """All units are made before any is released, and after that never again.
 
     So a unit that is missing later was deleted by somebody, and its task is not run twice.
     """

@@ -12,7 +12,11 @@ from runyard_operator.engine import effects, graph, reasons, references
 from runyard_operator.engine.experiment.view import ExperimentView, TaskUnit
 
 DEPENDENCIES = Gate(name="dependencies")
-"""The gate that every unit of a task with edges is born with."""
+"""The gate that every unit is born with.
+
+Also that of a task without edges: until all units are made, and that is written, none may run, for
+a unit that is missing is made, and a task whose unit was deleted must not run again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,13 @@ class Step:
 
 
 def create(view: ExperimentView, task: Task) -> effects.CreateUnit:
-    """The unit of a task as it is born; with edges, it is held until they are met."""
+    """The unit of a task as it is born, held until all units exist and its edges are met."""
     spec = UnitSpec(
         **{name: getattr(task, name) for name in type(task).model_fields if name in _WORK},
         experiment=view.name,
         task=task.name,
         code=view.staged_code,
-        gates=[DEPENDENCIES] if task.after else [],
+        gates=[DEPENDENCIES],
     )
     return effects.CreateUnit(task.name, spec)
 
