@@ -113,15 +113,17 @@ def _install(arguments: list[str]) -> None:
     installers = [pip] * _ATTEMPTS
     if shutil.which("uv"):
         # Faster. Where uv is not set up for this machine's package index, pip may well be.
-        installers.insert(0, ["uv", "pip", "install", "--python", str(BIN / "python")])
+        uv = ["uv", "pip", "install", "--python", str(BIN / "python")]
+        installers.insert(0, [*uv, "--build-constraints", "constraints.txt"])
+    # What builds our own distributions is pinned, too; only this variable reaches that far.
+    pinned = {**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     for number, installer in enumerate(installers):
         with LOG.open("w") as log:
-            command = [*installer, *arguments]
-            if (
-                subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode
-                == 0
-            ):
-                return
+            done = subprocess.run(
+                [*installer, *arguments], cwd=ROOT, env=pinned, stdout=log, stderr=log, check=False
+            )
+        if done.returncode == 0:
+            return
         if number + 1 < len(installers):
             time.sleep(2**number)  # an index under load asks for patience
     tail = "\n".join(LOG.read_text(errors="replace").splitlines()[-15:])

@@ -44,12 +44,12 @@ def _pytest(folder: str) -> Callable[[], Outcome]:
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.xml"
             passed = _program("python", "-m", "pytest", f"tests/{folder}", f"--junitxml={report}")
-            return _counted(passed, report)
+            return counted(passed, report)
 
     return layer
 
 
-def _counted(passed: bool, report: Path) -> Outcome:
+def counted(passed: bool, report: Path) -> Outcome:
     """A skipped test counts as a failed layer: what was not run was not shown to work."""
     if not report.exists():
         return Outcome(False, "pytest did not start")
@@ -101,10 +101,11 @@ def run_layers(names: Sequence[str]) -> int:
         outcome = layer.check()
         seconds = time.monotonic() - begin
         outcomes[layer.name] = Outcome(outcome.passed, outcome.detail, seconds)
-    return _summary(outcomes)
+    return summary(outcomes)
 
 
-def _summary(outcomes: dict[str, Outcome]) -> int:
+def summary(outcomes: dict[str, Outcome]) -> int:
+    """Prints how the layers ended, and which were not asked for; returns the exit code."""
     heading("summary")
     for name, outcome in outcomes.items():
         verdict = "passed" if outcome.passed else "FAILED"
