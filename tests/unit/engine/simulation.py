@@ -104,11 +104,10 @@ class Simulation:
         self.places = Places(self.faults, self.server)
         self.restart()
 
-    def begin(self, spec: Object, *, cancel_alone: bool = False) -> None:
-        """A user creates an experiment, and a unit that stands alone."""
+    def begin(self, spec: Object) -> None:
+        """A user creates an experiment."""
         self.manifest = experiment("exp", spec)
         self.server.add(self.manifest)
-        self.server.add(standalone("alone", cancel=cancel_alone))
 
     def restart(self, stale: Name | None = None, age: int = 0) -> None:
         """A new life of the operator.
@@ -230,7 +229,8 @@ class Simulation:
     def check_result(self) -> None:
         """The end of every task and of the experiment is what its edges and policy ask for."""
         end = self.server.objects.get(EXP)
-        if end is None or len(self.units()) < len(end["spec"]["tasks"]) + 1:
+        names = [f"exp-{each['name']}" for each in end["spec"]["tasks"]] if end else []
+        if end is None or any(("ExecutionUnit", name) not in self.server.objects for name in names):
             return  # Deleted, or a unit of it was.
         if end["status"]["conditions"][0]["status"] != "True":
             return

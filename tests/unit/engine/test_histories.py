@@ -18,7 +18,7 @@ from runyard_operator.queue import Key
 from tests.unit.engine.builders import task
 from tests.unit.engine.places import JobState
 from tests.unit.engine.server import NAMESPACE, Fault
-from tests.unit.engine.simulation import EXP, Simulation
+from tests.unit.engine.simulation import EXP, Simulation, standalone
 
 SELDOM = st.sampled_from([False, False, False, True])
 
@@ -65,7 +65,8 @@ class Histories(Simulation, RuleBasedStateMachine):
         """The world begins."""
         self.places.doomed = doomed
         spec = ExperimentSpec(tasks=tasks, failure_policy=policy)
-        self.begin(spec.to_dict(), cancel_alone=cancel)
+        self.begin(spec.to_dict())
+        self.server.add(standalone("alone", cancel=cancel))
 
     # The operator
 
