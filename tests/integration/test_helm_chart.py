@@ -152,6 +152,7 @@ MAY = [
     ("create", "configmaps"),
     ("patch", "configmaps"),
     ("watch", "pods"),
+    ("list", "events"),
     ("create", "events"),
 ]
 MAY_NOT = [
