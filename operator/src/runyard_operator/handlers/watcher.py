@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, cast
 
+import aiohttp
 import kopf
 
 from runyard_operator.config import Config
@@ -79,6 +80,7 @@ class Watcher:
         self._metrics = metrics
         self._watches = watches
         self._rng = rng
+        self._sessions: list[aiohttp.ClientSession] = []
         self._over = asyncio.Event()
         self._stopping = False
         self.running = False
@@ -122,6 +124,7 @@ class Watcher:
                     raise RuntimeError("kopf has ended by itself")
             finally:
                 guard.cancel()
+                await self._hang_up()
 
     async def _live(self, served: frozenset[Watched], started: Callable[[], None]) -> None:
         # kopf cancels, when it ends, every task that is younger than itself.
@@ -175,7 +178,13 @@ class Watcher:
         configuration = await load_configuration(self._config.kubeconfig)
         streams = len(WATCHED) * len(self._config.scopes)
         session = watch_session(configuration, limit=streams + 8, seen=self._watches.seen)
+        self._sessions.append(session)
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
+
+    async def _hang_up(self) -> None:
+        """Closes what kopf leaves open when it ends with an error."""
+        while self._sessions:
+            await self._sessions.pop().close()
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
