@@ -145,13 +145,14 @@ def ensure(
     installer.install(_JOBSET)
     installer.install(_TRAINER)
     images.load(home, node, built, [WORKER], say)
+    additions = _additions(known.kuberay)
+    for one in additions:  # KubeRay, the last to be built; the others are there
+        installer.install(one)
     probes.wait_jobset(api)
     _wait_manager(api, _TRAINER)
     probes.wait_trainjob(api)
     _apply_runtime(home, built)
-    additions = _additions(known.kuberay)
     for one in additions:
-        installer.install(one)
         _wait_manager(api, one)
     names = ", ".join(one.name for one in additions)
     say(f"{names} ready ({time.monotonic() - begin:.1f} s)")

@@ -116,7 +116,8 @@ def _kubelet_config(home: Home) -> dict[str, Any]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "maxPods": 200,
         "serializeImagePulls": False,
-        "syncFrequency": "10s",
+        # Managers wait until the certificates that they write into a Secret come back as files.
+        "syncFrequency": "2s",
         "nodeStatusUpdateFrequency": "5s",
         "shutdownGracePeriod": "0s",
     }
