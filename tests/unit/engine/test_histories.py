@@ -204,7 +204,7 @@ class Histories(Simulation, RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=int(os.environ.get("RUNYARD_HISTORIES", "60")),
+    max_examples=int(os.environ.get("RUNYARD_HISTORIES", "150")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
