@@ -189,7 +189,7 @@ def test_the_quickstart_survives_an_operator_that_is_killed(
 ) -> None:
     """SIGKILL at random moments of the example: it succeeds, and nothing is submitted twice."""
     example = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
-    rng = random.Random(20261121)  # noqa: S311 - a schedule, not a secret
+    rng = random.Random(20261121)
     kube.run("apply", "--server-side", "-f", str(example))
     kills = 0
     while phase(kube.get(EXPERIMENT, "quickstart")) not in TERMINAL:
