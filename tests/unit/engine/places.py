@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -93,10 +94,13 @@ class Places:
         elif not job.state.over:
             job.state = state
 
-    def go_on(self) -> str | None:
-        """One job takes its next step towards its end; the unit that is told of it."""
+    def go_on(self, waiting: Container[str]) -> str | None:
+        """One job takes its next step towards its end; the unit that is told of it.
+
+        Those in `waiting` only vanish, when they were told to.
+        """
         for key, job in self.jobs.items():
-            if job.terminating or not job.state.over:
+            if job.terminating or not (job.state.over or key in waiting):
                 running = job.state is JobState.RUNNING
                 end = JobState.FAILED if job.unit in self.doomed else JobState.SUCCEEDED
                 self.advance(key, end if running else JobState.RUNNING)

@@ -146,7 +146,7 @@ class Simulation:
             due = min(((at, key) for key, at in self.operator.due.items()), default=None)
             if due is not None and due[0] <= self.now:
                 self.run(due[1])
-            elif woken := self._idle():
+            elif woken := self._go_on():
                 self.operator.wake(Key("ExecutionUnit", NAMESPACE, woken))
             elif self.server.collect_garbage() or self.places.collect_garbage():
                 continue
@@ -156,10 +156,19 @@ class Simulation:
                 return True
         return False
 
-    def _idle(self) -> str | None:
-        if self.faults.fault is None and not self.places.outage:
-            self.check_cancels()
-        return self.places.go_on()
+    def _go_on(self) -> str | None:
+        """The next step of a job; one that is to end does nothing by itself and waits for that.
+
+        So an operator that forgets to cancel never comes to an end.
+        """
+        waiting = {key for key, job in self.places.jobs.items() if self._is_to_end(job.unit)}
+        return self.places.go_on(waiting)
+
+    def _is_to_end(self, unit: str) -> bool:
+        found = self.server.objects.get(("ExecutionUnit", unit))
+        return found is not None and (
+            found["spec"]["cancel"] or "deletionTimestamp" in found["metadata"]
+        )
 
     def units(self) -> list[Name]:
         """The units that exist."""
@@ -198,16 +207,7 @@ class Simulation:
                 if found is None or "completionTime" in found["status"]:
                     assert unit["status"].get("phase") in TERMINAL, unit
 
-    # What holds at certain moments
-
-    def check_cancels(self) -> None:
-        """With nothing left to do, every job that is to end has been asked to."""
-        for job in self.places.jobs.values():
-            unit = self.server.objects.get(("ExecutionUnit", job.unit))
-            if unit is None or job.state.over or job.terminating:
-                continue
-            assert not unit["spec"]["cancel"], unit
-            assert "deletionTimestamp" not in unit["metadata"], unit
+    # What holds at the end
 
     def finish(self) -> None:
         """Faults go on for a while and stop; then all ends in bounded steps, and stays so."""
