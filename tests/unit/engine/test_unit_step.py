@@ -117,6 +117,16 @@ def test_a_rejection_cannot_cut_a_job_loose() -> None:
 # The submit
 
 
+@pytest.mark.parametrize(
+    "fact",
+    [SubmitFailed("Unreachable", "t"), SubmitFailed("QuotaExceeded", "q", stalled=True)],
+    ids=["unknown", "stalled"],
+)
+def test_a_submit_that_may_still_work_is_tried_again_without_an_event(fact: Fact) -> None:
+    """Nobody tells the operator that a quota was raised or a network mended."""
+    assert step(submitting(), fact, NOW).requeue_after is not None
+
+
 def test_a_submit_that_worked_is_written() -> None:
     """The handle and the digest of the plan are in the attempt."""
     view = after(submitting(), SUBMITTED)
