@@ -168,15 +168,20 @@ class Operator:
             loop.add_signal_handler(number, self.stop)
 
 
-async def run(config: Config) -> bool:
-    """Runs the operator until a signal; whether it ended in good order.
+async def run(config: Config) -> None:
+    """Runs the operator until a signal; without one, ends the process with exit code 1.
 
     Raises:
         ConfigError: there is no way to the API server.
     """
     metrics = Metrics()
     kube = HttpKubeApi(await load_configuration(config.kubeconfig), observe=metrics.called)
-    return await Operator(config, kube, dispatch.build, metrics).run(signals=True)
+    ended_well = await Operator(config, kube, dispatch.build, metrics).run(signals=True)
+    if asyncio.all_tasks() - {asyncio.current_task()} or not ended_well:
+        # Not by way of the event loop's own end: it waits for every task, and one that is stuck
+        # may be the reason why we are here.
+        logging.shutdown()
+        os._exit(0 if ended_well else 1)
 
 
 def main() -> None:
@@ -187,10 +192,9 @@ def main() -> None:
         sys.exit(f"runyard-operator: {error}")
     configure(config.log_level, config.log_format)
     try:
-        ended_well = asyncio.run(run(config))
+        asyncio.run(run(config))
     except (ConfigError, OSError) as error:
         sys.exit(f"runyard-operator: {error}")
-    sys.exit(0 if ended_well else 1)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ async def test_only_received_bytes_prove_life(server: Server) -> None:
 async def test_a_kind_that_went_away_is_looked_at(server: Server) -> None:
     """A 404 asks for a comparison of the kind, a further page of a list does not."""
     listed: list[str] = []
-    watches = Watches(Clock(), listed.append)
+    watches = Watches(Clock(), listed.append, hold=0.0)
     async with watch_session(Configuration(host=server.url), limit=4, seen=watches.seen) as session:
         for path in ("/apis/x/v1/trainjobs?watch=true", f"{UNITS}?continue=abc"):
             async with session.get(f"{server.url}{path}"):
@@ -110,7 +110,7 @@ async def test_each_request_carries_the_token_of_the_moment(server: Server) -> N
 
     configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
 
-    def seen(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
+    async def seen(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
         return None
 
     async with watch_session(configuration, limit=4, seen=seen) as session:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
+
+HOLD_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -24,10 +28,18 @@ class Watches:
     Args:
         clock: monotonic seconds.
         listed: is told the plural of each kind that kopf begins to list, or that is not served now.
+        hold: for how many seconds a 404 is kept back.
     """
 
-    def __init__(self, clock: Callable[[], float], listed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        listed: Callable[[str], None],
+        *,
+        hold: float = HOLD_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._hold = hold
         self._listed = listed
         self._streams: dict[str, _Stream] = {}
 
@@ -42,8 +54,12 @@ class Watches:
             for path in paths
         }
 
-    def seen(self, request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
-        """Takes note of an answer of the API server."""
+    async def seen(self, request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
+        """Takes note of an answer of the API server.
+
+        A 404 means that a kind has been uninstalled. kopf falls apart over it, and may never come
+        to its end; so it is kept waiting for the answer until it has been ended in good order.
+        """
         path, query = request.url.path, request.url.query
         if query.get("watch") == "true" and response.status == 200:
             if path in self._streams:
@@ -51,6 +67,8 @@ class Watches:
                 self._streams[path] = _Stream(self._clock(), response, received)
         elif "continue" not in query and response.status in (200, 404):
             self._listed(request.url.name)
+            if response.status == 404:
+                await asyncio.sleep(self._hold)
 
     def lacking(self) -> frozenset[str]:
         """The expected paths that have not been opened yet."""

@@ -25,6 +25,11 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 2.0
 LACKING_LOOKS: Final = 8
+END_SECONDS: Final = 20.0
+
+
+class StuckError(Exception):
+    """kopf can neither go on nor end: only a new process helps."""
 
 
 class Backoffs:
@@ -98,6 +103,7 @@ class Watcher:
                 take them back: it would stop itself first, while reconciles are still running.
 
         Raises:
+            StuckError: kopf does not end.
             Exception: whatever ended kopf; the process cannot go on without watches.
         """
         self.running = True
@@ -110,7 +116,9 @@ class Watcher:
             self._over.clear()
             guard = asyncio.create_task(self._guard(served), name="watch guard")
             try:
-                await self._live(served, started)
+                await self._until_over(served, started)
+            except StuckError:
+                raise
             except Exception as error:  # the top of the watches: any end of kopf's, for any reason
                 if self._stopping:
                     # It was stopped amid its start; there is nothing left to go wrong.
@@ -125,6 +133,16 @@ class Watcher:
             finally:
                 guard.cancel()
                 await self._hang_up()
+
+    async def _until_over(self, served: frozenset[Watched], started: Callable[[], None]) -> None:
+        over = asyncio.create_task(self._over.wait(), name="watches over")
+        life = asyncio.create_task(self._live(served, started), name="kopf")
+        await asyncio.wait({over, life}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        done, _ = await asyncio.wait({life}, timeout=END_SECONDS)
+        if not done:
+            raise StuckError(f"kopf did not end within {END_SECONDS:.0f} s")
+        await life
 
     async def _live(self, served: frozenset[Watched], started: Callable[[], None]) -> None:
         # kopf cancels, when it ends, every task that is younger than itself.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -58,14 +58,14 @@ def watch_session(
     configuration: Configuration,
     *,
     limit: int,
-    seen: Callable[[aiohttp.ClientRequest, aiohttp.ClientResponse], None],
+    seen: Callable[[aiohttp.ClientRequest, aiohttp.ClientResponse], Awaitable[None]],
 ) -> aiohttp.ClientSession:
     """A session for kopf's lists and watches, with the same credentials as the client's.
 
     Args:
         configuration: as `load_configuration` gives it.
         limit: how many connections may be open; must exceed the number of watch streams.
-        seen: is told of every answer whose headers have arrived.
+        seen: is told of every answer whose headers have arrived, before kopf is.
     """
 
     async def authenticate(
@@ -77,7 +77,7 @@ def watch_session(
         if token:
             request.headers["Authorization"] = token
         response = await handler(request)
-        seen(request, response)
+        await seen(request, response)
         return response
 
     tls = RESTClientObject(configuration).ssl_context
