@@ -21,6 +21,21 @@ UNITS_CREATED: Final = "UnitsCreated"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
+OURS: Final = frozenset(
+    {
+        ACCEPTED,
+        CODE_STAGED,
+        SUBMITTED,
+        RUNNING,
+        SUCCEEDED,
+        BACKEND_REACHABLE,
+        UNITS_CREATED,
+        RECONCILING,
+        STALLED,
+    }
+)
+"""The types that the operator writes; others in the list belong to whoever wrote them."""
+
 MAX_MESSAGE: Final = 1024
 """Characters; the API allows more, a status that is read by people does not need it."""
 

@@ -9,6 +9,7 @@ from runyard.api.base import ApiModel
 from runyard.api.constants import FINALIZER
 from runyard.api.experiment import ExperimentSpec, ExperimentStatus
 from runyard.api.unit import UnitSpec, UnitStatus
+from runyard_operator.engine import conditions
 from runyard_operator.engine.experiment import TaskUnit
 from runyard_operator.engine.unit import UnitView
 
@@ -17,8 +18,15 @@ S = TypeVar("S", bound=ApiModel)
 
 
 def read_status(model: type[S], obj: Object) -> S:
-    """The status; fields of a newer release that this one does not know are passed over."""
-    return model.model_validate(obj.get("status") or {}, extra="ignore")
+    """The status; fields of a newer release that this one does not know are passed over.
+
+    So are conditions that others write into the list: read back and applied, they would be ours.
+    """
+    status = dict(obj.get("status") or {})
+    if "conditions" in status:
+        ours = [each for each in status["conditions"] if each["type"] in conditions.OURS]
+        status["conditions"] = ours
+    return model.model_validate(status, extra="ignore")
 
 
 def unit_view(obj: Object) -> UnitView:
