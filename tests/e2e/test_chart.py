@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from testbed.cluster import Cluster
-from tests.support.examples import FILES, FOLDER, experiment
-from tests.support.experiments import TERMINAL, phase
+from tests.support.examples import FOLDER
+from tests.support.experiments import TERMINAL, job, phase, train_job
+from tests.support.experiments import experiment as manifest
 from tests.support.helm import CHART, helm
 from tests.support.kubectl import Kubectl
 from tests.support.waiting import eventually
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.e2e
 EXPERIMENT = "experiments.runyard.dev"
 UNIT = "executionunits.runyard.dev"
 RELEASE = "chart-test"
-OTHERS = [path for path in FILES if path.stem != "quickstart"]
 
 
 @pytest.fixture
@@ -86,13 +86,40 @@ def test_quickstart_really_trains(kube: Kubectl) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_other_examples_succeed(kube: Kubectl) -> None:
-    """Every other example ends Succeeded; the failing task of `failure` is taken care of."""
-    for path in OTHERS:
-        kube.run("apply", "--server-side", "-f", str(path))
-    ends = {
-        path.stem: finished(kube, experiment(path)["metadata"]["name"])["status"]["phase"]
-        for path in OTHERS
-    }
-    assert ends == {path.stem: "Succeeded" for path in OTHERS}
-    assert outputs(kube, "profiles-first")["answer"].strip() == "42"
+def test_an_experiment_survives_the_operators_pod(kube: Kubectl) -> None:
+    """With the chart's rights alone, and the pod killed in the middle, all executors work."""
+    kube.apply(
+        manifest(
+            "inside",
+            job("first", "sleep 3; cat data.txt"),
+            train_job("second", "sleep 3", after=[{"task": "first"}]),
+            code={"inline": [{"path": "data.txt", "content": "x"}]},
+        )
+    )
+    eventually(lambda: phase(kube.get(UNIT, "inside-first")) == "Running", "first runs")
+    pods = ("pod", "-l", f"app.kubernetes.io/instance={RELEASE}")
+    kube.run("delete", *pods, "--force", "--grace-period=0")
+    assert phase(finished(kube, "inside")) == "Succeeded"
+    kube.run("delete", EXPERIMENT, "inside", "--timeout=180s")
+    eventually(lambda: not kube.list("jobs,trainjobs,trainingruntimes"), "nothing is left")
+
+
+def test_an_upgrade_and_an_uninstall_leave_experiments(
+    cluster: Cluster, kube: Kubectl, installed: None
+) -> None:
+    """Neither changes anything of a finished experiment."""
+    kube.apply(manifest("kept", job("only", "true")))
+    before = finished(kube, "kept")
+    eventually(
+        lambda: not any(e["metadata"].get("finalizers") for e in kube.list(f"{EXPERIMENT},{UNIT}")),
+        "nothing waits for the operator",
+    )
+    release = (RELEASE, "--namespace", kube.namespace)
+    upgrade = ("upgrade", RELEASE, str(CHART), "--namespace", kube.namespace)
+    done = helm(*upgrade, "--reuse-values", "--wait", kubeconfig=cluster.kubeconfig)
+    assert done.returncode == 0, done.stderr
+    done = helm("uninstall", *release, "--wait", kubeconfig=cluster.kubeconfig)
+    assert done.returncode == 0, done.stderr
+    after = kube.get(EXPERIMENT, "kept")
+    assert after is not None
+    assert after["status"] == before["status"]
