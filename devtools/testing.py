@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +13,7 @@ from pathlib import Path
 from devtools import environment
 from devtools.common import DevError, heading, run, say
 from devtools.environment import BIN, Packages
+from testbed.build import catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,29 @@ LAYERS = (
 )
 NAMES = tuple(layer.name for layer in LAYERS)
 
+API_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "kwok")
+"""What the integration tests need of the testbed."""
+
+
+def _build_parts(chosen: Sequence[str]) -> None:
+    """Builds what the tests will start: no test's deadline should cover the first build.
+
+    Raises:
+        DevError: a part cannot be built.
+    """
+    parts = list(catalogue()) if "e2e" in chosen else list(API_PARTS)
+    if {"integration", "e2e"}.isdisjoint(chosen):
+        return
+    heading("parts of the testbed")
+    if run([sys.executable, "-m", "testbed.build", *parts]) != 0:
+        raise DevError("the testbed cannot be built; see above")
+
 
 def run_layers(names: Sequence[str]) -> int:
     """Runs the layers of these names, all when empty; returns the exit code.
 
     Raises:
-        DevError: there is no such layer, or the packages cannot be installed.
+        DevError: there is no such layer, or the packages or the testbed cannot be had.
     """
     unknown = [name for name in names if name not in NAMES]
     if unknown:
@@ -92,9 +111,11 @@ def run_layers(names: Sequence[str]) -> int:
     heading("packages")
     environment.ensure(Packages.ALL)
     say(f"installed in {environment.VENV}")
+    chosen = names or NAMES
+    _build_parts(chosen)
     outcomes: dict[str, Outcome] = {}
     for layer in LAYERS:
-        if names and layer.name not in names:
+        if layer.name not in chosen:
             continue
         heading(f"{layer.name}: {layer.about}")
         begin = time.monotonic()
