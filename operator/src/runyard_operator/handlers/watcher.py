@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0
 LACKING_LOOKS: Final = 8
 END_SECONDS: Final = 20.0
+GOODBYE_SECONDS: Final = 0.5
 
 
 class StuckError(Exception):
@@ -203,6 +204,9 @@ class Watcher:
         """Closes what kopf leaves open when it ends with an error."""
         while self._sessions:
             await self._sessions.pop().close()
+        # A watch that is closed amid its stream says goodbye to the server and waits for the
+        # answer; the connection is given up only then.
+        await asyncio.sleep(GOODBYE_SECONDS)
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
