@@ -61,6 +61,18 @@ def first(
     return None
 
 
+def first_pod(found: Iterable[dict[str, Any]], after: float) -> float | None:
+    """When the first pod after a moment was created; the log does not have generated names."""
+    times = [
+        at(each)
+        for each in found
+        if each["verb"] == "create"
+        and each["objectRef"]["resource"] == "pods"
+        and not each["objectRef"].get("subresource")
+    ]
+    return min((each for each in times if each >= after), default=None)
+
+
 def last_status(found: Sequence[dict[str, Any]], name: str) -> float | None:
     """When the status of a Job was last written."""
     times = [
@@ -120,7 +132,7 @@ def _table(found: list[dict[str, Any]], runs: int, length: int, memory: float) -
     for number in range(runs):
         name = f"bench{number}"
         born = first(found, "create", "experiments", name)
-        pod = first(found, "create", "pods", name)
+        pod = first_pod(found, born) if born else None
         pods.append(pod - born if pod and born else None)
         for task in range(1, length):
             ended = last_status(found, f"{name}-t{task - 1}-1")
