@@ -1,15 +1,27 @@
-"""Fixtures that need a cluster; `cluster` and `namespace` come from each layer's own conftest."""
+"""Fixtures that need a cluster; `cluster` and `namespace` come from each layer's own conftest.
+
+Property tests take the same examples in every run, so that a change is judged by what it changes;
+RUNYARD_EXPLORE=1 makes each run look at new ones.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
+
+# No deadline for one example: the machine may be busy with something else.
+settings.register_profile(
+    "runyard", deadline=None, derandomize=os.environ.get("RUNYARD_EXPLORE") != "1"
+)
+settings.load_profile("runyard")
 
 
 @pytest.fixture
