@@ -96,7 +96,9 @@ async def test_a_job_finds_its_code_and_gives_its_outputs(kube: Kubectl, api: Ht
 async def test_ends_are_told_apart(kube: Kubectl, api: HttpKubeApi) -> None:
     """The task's own error, missing outputs, a missing program, too little memory."""
     logs = "for i in $(seq 30); do echo line $i; done; exit 3"
-    greedy = "exec python3 -c 'x = bytearray(400 * 1024 * 1024)'"
+    # The shell outlives its child: containerd learns of the end and of the lack of memory on two
+    # ways, and says "Error" when the end of the whole container comes first.
+    greedy = "python3 -c 'x = bytearray(400 * 1024 * 1024)'; code=$?; sleep 3; exit $code"
     error = await submit(api, kube, "error", logs)
     missing = await submit(api, kube, "missing", "echo ok", outputs=[{"name": "rows"}])
     binary = await submit(
