@@ -41,11 +41,13 @@ def _lint() -> Outcome:
     return Outcome(not failed, f"failed: {', '.join(failed)}" if failed else ", ".join(checks))
 
 
-def _pytest(folder: str) -> Callable[[], Outcome]:
+def _pytest(folder: str, *options: str) -> Callable[[], Outcome]:
     def layer() -> Outcome:
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.xml"
-            passed = _program("python", "-m", "pytest", f"tests/{folder}", f"--junitxml={report}")
+            passed = _program(
+                "python", "-m", "pytest", f"tests/{folder}", f"--junitxml={report}", *options
+            )
             return counted(passed, report)
 
     return layer
@@ -73,11 +75,15 @@ class Layer:
     check: Callable[[], Outcome]
 
 
+# Real processes on a busy machine fail now and then for reasons of their own, such as a port that
+# was free a moment ago. Such a test is run once more, and pytest's last line counts it as `rerun`.
+_ONCE_MORE = ("--reruns", "1", "--reruns-delay", "5")
+
 LAYERS = (
     Layer("lint", "style, types, layers of imports", _lint),
     Layer("unit", "no cluster", _pytest("unit")),
-    Layer("integration", "a real API server", _pytest("integration")),
-    Layer("e2e", "a real cluster with real pods", _pytest("e2e")),
+    Layer("integration", "a real API server", _pytest("integration", *_ONCE_MORE)),
+    Layer("e2e", "a real cluster with real pods", _pytest("e2e", *_ONCE_MORE)),
 )
 NAMES = tuple(layer.name for layer in LAYERS)
 
