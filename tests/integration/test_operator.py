@@ -146,7 +146,8 @@ def test_a_killed_operator_neither_loses_nor_doubles_work(
     seen: set[tuple[str | None, ...]] = set()
 
     def phases() -> tuple[str | None, ...]:
-        return tuple(phase(each) for each in kube.list(UNIT))
+        found = [*kube.list(UNIT), *kube.list(EXPERIMENT)]
+        return tuple(phase(each) for each in found)
 
     with Kubelet(kube):
         while phase(kube.get(EXPERIMENT, "killed")) not in TERMINAL:
