@@ -10,7 +10,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from tests.support.examples import FOLDER
-from tests.support.experiments import TERMINAL, job, phase, train_job
+from tests.support.experiments import EXPERIMENT, UNIT, finished, job, phase, train_job
 from tests.support.experiments import experiment as manifest
 from tests.support.helm import CHART, helm
 from tests.support.kubectl import Kubectl
@@ -18,8 +18,6 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
-EXPERIMENT = "experiments.runyard.dev"
-UNIT = "executionunits.runyard.dev"
 RELEASE = "chart-test"
 
 
@@ -46,18 +44,9 @@ def operators_log(kube: Kubectl) -> str:
     return kube.run("logs", f"deployment/{RELEASE}-runyard", "--tail=40", check=False)
 
 
-def finished(kube: Kubectl, name: str) -> dict[str, Any]:
-    """The experiment once it has ended."""
-
-    def look() -> dict[str, Any] | None:
-        found = kube.get(EXPERIMENT, name)
-        return found if phase(found) in TERMINAL else None
-
-    def explain() -> str:
-        shown = kube.run("get", f"{EXPERIMENT},{UNIT},pods,events", "-o", "wide", check=False)
-        return shown + operators_log(kube)
-
-    return eventually(look, f"{name} has ended", timeout=600, interval=1, explain=explain)
+def ended(kube: Kubectl, name: str) -> dict[str, Any]:
+    """The experiment once it has ended; on failure the operator's pod is heard, too."""
+    return finished(kube, name, timeout=600, more=lambda: operators_log(kube))
 
 
 def outputs(kube: Kubectl, unit: str) -> dict[str, str]:
@@ -72,7 +61,7 @@ def test_quickstart_really_trains(kube: Kubectl) -> None:
     """Two nodes train on real text, the loss falls, and the last task reads the result."""
     kube.run("apply", "--server-side", "-f", str(FOLDER / "quickstart.yaml"))
 
-    assert finished(kube, "quickstart")["status"]["phase"] == "Succeeded"
+    assert ended(kube, "quickstart")["status"]["phase"] == "Succeeded"
 
     assert int(outputs(kube, "quickstart-prepare")["characters"]) > 100_000
     train = {name: float(value) for name, value in outputs(kube, "quickstart-train").items()}
@@ -99,7 +88,7 @@ def test_an_experiment_survives_the_operators_pod(kube: Kubectl) -> None:
     eventually(lambda: phase(kube.get(UNIT, "inside-first")) == "Running", "first runs")
     pods = ("pod", "-l", f"app.kubernetes.io/instance={RELEASE}")
     kube.run("delete", *pods, "--force", "--grace-period=0")
-    assert phase(finished(kube, "inside")) == "Succeeded"
+    assert phase(ended(kube, "inside")) == "Succeeded"
     kube.run("delete", EXPERIMENT, "inside", "--timeout=180s")
     eventually(lambda: not kube.list("jobs,trainjobs,trainingruntimes"), "nothing is left")
 
@@ -109,7 +98,7 @@ def test_an_upgrade_and_an_uninstall_leave_experiments(
 ) -> None:
     """Neither changes anything of a finished experiment."""
     kube.apply(manifest("kept", job("only", "true")))
-    before = finished(kube, "kept")
+    before = ended(kube, "kept")
     eventually(
         lambda: not any(e["metadata"].get("finalizers") for e in kube.list(f"{EXPERIMENT},{UNIT}")),
         "nothing waits for the operator",

@@ -10,31 +10,23 @@ from typing import Any
 import pytest
 
 from tests.support import audit
-from tests.support.experiments import TERMINAL, experiment, job, phase, train_job
+from tests.support.experiments import (
+    EXPERIMENT,
+    TERMINAL,
+    UNIT,
+    experiment,
+    finished,
+    job,
+    phase,
+    train_job,
+)
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
-EXPERIMENT = "experiments.runyard.dev"
-UNIT = "executionunits.runyard.dev"
 CHILDREN = "jobs,trainjobs,trainingruntimes,pods,configmaps,executionunits.runyard.dev"
-
-
-def finished(kube: Kubectl, name: str, timeout: float = 420) -> dict[str, Any]:
-    """The experiment once it is terminal."""
-
-    def look() -> dict[str, Any] | None:
-        found = kube.get(EXPERIMENT, name)
-        return found if phase(found) in TERMINAL else None
-
-    def explain() -> str:
-        return kube.run("get", f"{EXPERIMENT},{UNIT},pods,jobs,trainjobs", "-o", "wide") + kube.run(
-            "get", "events", "--sort-by=.lastTimestamp"
-        )
-
-    return eventually(look, f"{name} is terminal", timeout=timeout, interval=1, explain=explain)
 
 
 def unit(kube: Kubectl, name: str) -> dict[str, Any]:

@@ -7,30 +7,21 @@ from typing import Any
 import pytest
 
 from tests.support import audit
-from tests.support.experiments import TERMINAL, experiment, job, phase
+from tests.support.experiments import (
+    EXPERIMENT,
+    TERMINAL,
+    UNIT,
+    experiment,
+    finished,
+    job,
+    phase,
+)
 from tests.support.kubectl import Kubectl
 from tests.support.kubelet import End, Kubelet
 from tests.support.operator import OperatorProcess
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
-
-EXPERIMENT = "experiments.runyard.dev"
-UNIT = "executionunits.runyard.dev"
-
-
-def finished(kube: Kubectl, name: str) -> dict[str, Any]:
-    """The experiment once it is terminal."""
-
-    def look() -> dict[str, Any] | None:
-        answer = kube.result("get", EXPERIMENT, name, "-o", "jsonpath={.status.phase}")
-        return kube.get(EXPERIMENT, name) if answer.stdout in TERMINAL else None
-
-    return eventually(
-        look,
-        f"{name} is terminal",
-        explain=lambda: kube.run("get", f"{EXPERIMENT},{UNIT},jobs,pods"),
-    )
 
 
 def status(kube: Kubectl, unit: str) -> dict[str, Any]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from tests.support.kubectl import Kubectl
+from tests.support.waiting import eventually
+
+EXPERIMENT = "experiments.runyard.dev"
+UNIT = "executionunits.runyard.dev"
 WORKER = "testbed.local/worker:dev"
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
@@ -48,3 +54,22 @@ def experiment(name: str, *tasks: dict[str, Any], **spec: Any) -> dict[str, Any]
 def phase(obj: dict[str, Any] | None) -> str | None:
     """The written phase of an experiment or unit."""
     return (obj or {}).get("status", {}).get("phase")
+
+
+def finished(
+    kube: Kubectl, name: str, *, timeout: float = 420, more: Callable[[], str] = lambda: ""
+) -> dict[str, Any]:
+    """The experiment once it is terminal; `more` adds to what a failure shows.
+
+    An API server that is away for a while is waited for.
+    """
+
+    def look() -> dict[str, Any] | None:
+        answer = kube.result("get", EXPERIMENT, name, "-o", "jsonpath={.status.phase}")
+        return kube.get(EXPERIMENT, name) if answer.stdout in TERMINAL else None
+
+    def explain() -> str:
+        kinds = f"{EXPERIMENT},{UNIT},jobs,pods,events"
+        return kube.run("get", kinds, "-o", "wide", check=False) + more()
+
+    return eventually(look, f"{name} is terminal", timeout=timeout, interval=0.5, explain=explain)

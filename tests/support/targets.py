@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from runyard.api.constants import API_VERSION
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Target
+from runyard_operator.engine.naming import attempt_key
+from runyard_operator.reconcile.manifests import owner
 from tests.support.kubectl import Kubectl
 
 
@@ -32,21 +35,27 @@ def make_target(kube: Kubectl, name: str, attempt: int = 1, **spec: Any) -> Targ
     stored = kube.get("executionunits.runyard.dev", name)
     assert stored is not None
     uid = stored["metadata"]["uid"]
+    return attempt_of(kube.namespace, name, uid, whole, attempt=attempt)
+
+
+def attempt_of(
+    namespace: str, name: str, uid: str, spec: dict[str, Any], *, attempt: int = 1
+) -> Target:
+    """An attempt of the unit with this spec, which need not be stored anywhere."""
     return Target(
-        namespace=kube.namespace,
+        namespace=namespace,
         name=name,
         uid=uid,
-        spec=UnitSpec.model_validate(whole),
+        spec=UnitSpec.model_validate(spec),
         attempt=attempt,
-        key=f"{uid}-{attempt}",
-        owner={
-            "apiVersion": "runyard.dev/v1alpha1",
-            "kind": "ExecutionUnit",
-            "name": name,
-            "uid": uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        },
+        key=attempt_key(uid, attempt),
+        owner=owner(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ExecutionUnit",
+                "metadata": {"name": name, "uid": uid},
+            }
+        ),
     )
 
 

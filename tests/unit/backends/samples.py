@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods.template import PodConfig
+from tests.support.targets import attempt_of
 
 UID = "0c9f9b6e-6d0a-4a59-9d3e-1f2a3b4c5d6e"
 CONFIG = PodConfig(image="registry.example/runyard-operator:0.1.0")
@@ -19,22 +19,7 @@ def target(
     spec: dict[str, Any], *, name: str = "sft-train", attempt: int = 1, uid: str = UID
 ) -> Target:
     """An attempt of a unit with this spec."""
-    return Target(
-        namespace="team-a",
-        name=name,
-        uid=uid,
-        spec=UnitSpec.model_validate(spec),
-        attempt=attempt,
-        key=f"{uid}-{attempt}",
-        owner={
-            "apiVersion": "runyard.dev/v1alpha1",
-            "kind": "ExecutionUnit",
-            "name": name,
-            "uid": uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        },
-    )
+    return attempt_of("team-a", name, uid, spec, attempt=attempt)
 
 
 def job_spec(**changes: Any) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from runyard.api.code import Code
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT
-from runyard.api.experiment import ExperimentPhase, ExperimentSpec
+from runyard.api.experiment import ExperimentSpec
 from runyard.api.profile import ProfileSpec
 from runyard_operator.bundles.bundle import BundleError
 from runyard_operator.context import Context
-from runyard_operator.engine import conditions, effects, merge, naming, reasons
+from runyard_operator.engine import conditions, effects, merge, naming
 from runyard_operator.engine.experiment import (
     ExperimentDecision,
     ExperimentView,
@@ -18,7 +18,6 @@ from runyard_operator.engine.experiment import (
     TaskUnit,
     plan,
 )
-from runyard_operator.events import EventType
 from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from runyard_operator.kube.resources import Ref
@@ -51,7 +50,7 @@ class ExperimentReconciler:
             view = await self._gather(obj)
             decision = plan(view, self._context.now())
             writer = Writer(self._context, obj)
-            await self._write(writer, view, decision)
+            await writer.publish(view.status, decision.status, acts=bool(decision.effects))
             await self._act(writer, decision)
         except StaleError:
             return 0.0
@@ -134,23 +133,6 @@ class ExperimentReconciler:
                     wanted.extend(filter(None, [found[name].extends]))
                     break
         return found
-
-    async def _write(
-        self, writer: Writer, view: ExperimentView, decision: ExperimentDecision
-    ) -> None:
-        if not await writer.status(view.status, decision.status):
-            if decision.effects:
-                await writer.confirm()
-            return
-        before, after = view.status.phase, decision.status.phase
-        if after is None or after is before:
-            return
-        self._context.metrics.transition(KIND, str(after), decision.status.reason or reasons.NONE)
-        bad = after in (ExperimentPhase.FAILED, ExperimentPhase.CANCELLED)
-        parts = (decision.status.reason, decision.status.message)
-        text = ": ".join(each for each in parts if each)
-        type_: EventType = "Warning" if bad else "Normal"
-        await self._context.emit(writer.obj, type_=type_, reason=str(after), message=text)
 
     async def _act(self, writer: Writer, decision: ExperimentDecision) -> None:
         for effect in decision.effects:

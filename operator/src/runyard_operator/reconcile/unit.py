@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_TASK
-from runyard.api.unit import UnitPhase
 from runyard_operator.backends.base import (
     Backend,
     BackendError,
@@ -26,8 +25,6 @@ from runyard_operator.engine.unit import (
     needs_observation,
     step,
 )
-from runyard_operator.events import EventType
-from runyard_operator.kube.api import Object
 from runyard_operator.kube.resources import Ref
 from runyard_operator.queue import Key
 from runyard_operator.reconcile import manifests, views
@@ -59,7 +56,7 @@ class UnitReconciler:
         fact = await self._look(unit)
         while True:
             decision = step(unit, fact, self._context.now())
-            await self._write(writer, unit, decision)
+            await writer.publish(unit.status, decision.status, acts=bool(decision.effects))
             unit = views.unit_view(writer.obj)
             fact = await self._act(writer, unit, decision)
             if fact is None:
@@ -74,24 +71,6 @@ class UnitReconciler:
         except check.InvalidSpecError as error:
             return Rejected(error.reason, str(error))
         return None
-
-    async def _write(self, writer: Writer, unit: UnitView, decision: UnitDecision) -> None:
-        if not await writer.status(unit.status, decision.status):
-            if decision.effects:
-                await writer.confirm()
-        else:
-            before, after = unit.status, decision.status
-            if after.phase is not None and after.phase is not before.phase:
-                await self._tell(writer.obj, after.phase, after.reason, after.message)
-
-    async def _tell(
-        self, obj: Object, phase: UnitPhase, reason: str | None, message: str | None
-    ) -> None:
-        self._context.metrics.transition(KIND, str(phase), reason or reasons.NONE)
-        bad = phase in (UnitPhase.FAILED, UnitPhase.CANCELLED)
-        text = ": ".join(each for each in (reason, message) if each)
-        type_: EventType = "Warning" if bad else "Normal"
-        await self._context.emit(obj, type_=type_, reason=str(phase), message=text)
 
     async def _act(self, writer: Writer, unit: UnitView, decision: UnitDecision) -> Fact:
         """Runs the effects in order; a submit ends the pass with the fact that it brought."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from runyard.api.base import ApiModel
+from runyard.api.experiment import ExperimentStatus
+from runyard.api.unit import UnitStatus
 from runyard_operator.context import Context
+from runyard_operator.engine import reasons
+from runyard_operator.events import EventType
 from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import Conflict, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.reconcile import manifests
+
+Status = ExperimentStatus | UnitStatus
 
 
 class StaleError(Exception):
@@ -21,7 +26,7 @@ class Writer:
         self._context = context
         self.obj = obj
 
-    async def status(self, old: ApiModel, new: ApiModel) -> bool:
+    async def status(self, old: Status, new: Status) -> bool:
         """Writes the status if it differs; whether it did.
 
         Raises:
@@ -38,6 +43,27 @@ class Writer:
             raise await self._stale() from error
         self._remember(stored)
         return True
+
+    async def publish(self, old: Status, new: Status, *, acts: bool) -> None:
+        """Writes the status and tells of a new phase; nothing may act before this returns.
+
+        `acts` says that effects follow: where nothing was written, the object is confirmed first.
+
+        Raises:
+            StaleError: the object is not the one that was read.
+        """
+        if not await self.status(old, new):
+            if acts:
+                await self.confirm()
+        elif new.phase is not None and new.phase is not old.phase:
+            await self._tell(str(new.phase), new.reason, new.message)
+
+    async def _tell(self, phase: str, reason: str | None, message: str | None) -> None:
+        """Counts a phase that was just written, and posts an Event about it."""
+        self._context.metrics.transition(self.obj["kind"], phase, reason or reasons.NONE)
+        type_: EventType = "Warning" if phase in ("Failed", "Cancelled") else "Normal"
+        text = ": ".join(each for each in (reason, message) if each)
+        await self._context.emit(self.obj, type_=type_, reason=phase, message=text)
 
     async def confirm(self) -> None:
         """Makes sure that what was read is what is stored, where no write has shown it yet.
