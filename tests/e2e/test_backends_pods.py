@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runyard.api.unit import FailureClass, Handle
+from runyard.api.policy import FailureClass
+from runyard.api.unit import Handle
 from runyard_operator.backends.base import Refused, Target
 from runyard_operator.backends.incluster import InClusterBackend
 from runyard_operator.backends.job.backend import JobBackend

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runyard.api.unit import FailureClass
+from runyard.api.policy import FailureClass
 from runyard_operator.backends.job.observe import observe as observe_job
 from runyard_operator.backends.trainjob.observe import observe as observe_train_job
 from runyard_operator.engine import reasons

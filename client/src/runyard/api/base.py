@@ -29,6 +29,17 @@ def rule(expression: str, message: str) -> dict[str, str]:
     return {"rule": expression, "message": message}
 
 
+def same(field: str) -> str:
+    """CEL: the optional field has not changed.
+
+    CEL's own `self.?field == oldSelf.?field` is shorter, and far over the CRD's cost budget.
+    """
+    return (
+        f"has(self.{field}) == has(oldSelf.{field}) && "
+        f"(!has(self.{field}) || self.{field} == oldSelf.{field})"
+    )
+
+
 def with_rules(*rules: dict[str, str]) -> ConfigDict:
     """Model configuration that carries CEL rules into the CRD schema."""
     extension: dict[str, Any] = {"x-kubernetes-validations": list(rules)}

@@ -27,7 +27,13 @@ CODE_DIR: Final = f"{JOB_DIR}/code"
 SCRIPTS_DIR: Final = f"{JOB_DIR}/scripts"
 OUTPUTS_DIR: Final = f"{JOB_DIR}/outputs"
 
+LABEL_MEMBER: Final = f"{GROUP}/member"
+"""The index of a matrix member, on its ExecutionUnit."""
+
 MAX_TASKS: Final = 128
+MAX_FINALLY: Final = 16
+MAX_MEMBERS: Final = 10_000
+"""Members of all matrices of an experiment together, its plain tasks counted as one each."""
 MAX_OUTPUT_BYTES: Final = 3500
 """All outputs of a task together, in bytes: they travel in the kubelet's termination message, which
 holds 4096 bytes for a container, framing included."""

@@ -7,6 +7,17 @@ from pydantic import Field
 from runyard.api.base import ApiModel, ObjectName
 from runyard.api.executor import ExecutorDefaults
 from runyard.api.pod import Env
+from runyard.api.policy import Deadlines, Retry
+
+
+class TaskDefaults(ApiModel):
+    """Merged under every task: the task wins, then these, then the profile."""
+
+    profile: ObjectName | None = None
+    env: Env = []
+    executor: ExecutorDefaults | None = None
+    retry: Retry | None = None
+    deadlines: Deadlines | None = None
 
 
 class ProfileSpec(ApiModel):
@@ -18,3 +29,5 @@ class ProfileSpec(ApiModel):
     )
     env: Env = []
     executor: ExecutorDefaults | None = None
+    retry: Retry | None = None
+    deadlines: Deadlines | None = None

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, rule, with_rules
 from runyard.api.executor import Executor
-from runyard.api.pod import Env, RelativePath
+from runyard.api.matrix import Matrix
+from runyard.api.pod import Env, EnvVar, RelativePath
+from runyard.api.policy import Deadlines, Retry
 
 MAX_ARGUMENT = 8192
 """Characters of one argument of a script."""
@@ -21,6 +23,20 @@ class When(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     FINISHED = "Finished"
+
+
+class AfterPolicy(StrEnum):
+    """How many of the edges must be met."""
+
+    ALL = "All"
+    ANY = "Any"
+
+
+class SuccessPolicy(StrEnum):
+    """When a group has succeeded."""
+
+    ALL = "All"
+    LEADER = "Leader"
 
 
 class Dependency(ApiModel):
@@ -53,6 +69,42 @@ class Script(ApiModel):
     )
 
 
+class Role(ApiModel):
+    """One of the programs of a group."""
+
+    name: Name
+    script: Script
+    env: Annotated[
+        list[EnvVar],
+        Field(
+            max_length=16,
+            description="Merged over the task's own.",
+            json_schema_extra=map_by("name"),
+        ),
+    ] = []
+
+
+class Group(ApiModel):
+    """Several programs that start together in one allocation; the first one is the leader.
+
+    With successPolicy All every role must succeed. With Leader the leader's end is the task's, and
+    the others are ended with it.
+    """
+
+    roles: Annotated[
+        list[Role], Field(min_length=1, max_length=8, json_schema_extra=map_by("name"))
+    ]
+    success_policy: SuccessPolicy = SuccessPolicy.ALL
+
+
+class Approval(ApiModel):
+    """A task with it waits until somebody approves it in `spec.approvals`."""
+
+    message: str = Field(
+        default="", max_length=1024, description="What the approver should look at."
+    )
+
+
 class Torchrun(ApiModel):
     """torchrun, wired by the training runtime's own environment (PET_*)."""
 
@@ -77,14 +129,30 @@ class Output(ApiModel):
 Outputs = Annotated[list[Output], Field(max_length=32, json_schema_extra=map_by("name"))]
 
 
+WORK_RULES = (
+    rule("has(self.script) != has(self.group)", "set either script or group"),
+    rule(
+        "!has(self.launcher) || has(self.executor.trainJob)",
+        "launcher.torchrun needs executor.trainJob: a job is one pod",
+    ),
+    rule(
+        "!has(self.group) || has(self.executor.job)",
+        "group needs executor.job: its roles are containers of one pod",
+    ),
+)
+
+
 class Work(ApiModel):
     """What a task and an ExecutionUnit have in common: the thing to run and its place."""
 
-    script: Script
+    script: Script | None = None
+    group: Group | None = Field(default=None, description="In place of `script`.")
     env: Env = []
     launcher: Launcher | None = None
     executor: Executor
     outputs: Outputs = []
+    retry: Retry | None = None
+    deadlines: Deadlines | None = None
 
 
 class Task(Work):
@@ -95,11 +163,16 @@ class Task(Work):
             "!self.after.exists(a, a.task == self.name)",
             "a task cannot run after itself: remove it from its own 'after'",
         ),
-        rule(
-            "!has(self.launcher) || has(self.executor.trainJob)",
-            "launcher.torchrun needs executor.trainJob: a job is one pod",
-        ),
+        *WORK_RULES,
     )
     name: Name
     profile: ObjectName | None = None
     after: Annotated[list[Dependency], Field(max_length=32, json_schema_extra=map_by("task"))] = []
+    after_policy: AfterPolicy = Field(
+        default=AfterPolicy.ALL, description="Whether all edges must be met, or one is enough."
+    )
+    allow_failure: bool = Field(
+        default=False, description="Whether the experiment may succeed although this task fails."
+    )
+    matrix: Matrix | None = None
+    approval: Approval | None = None

@@ -17,11 +17,17 @@ from runyard.api.base import (
     Name,
     map_by,
     rule,
+    same,
     with_rules,
 )
 from runyard.api.code import Code
-from runyard.api.task import Work
+from runyard.api.constants import MAX_MEMBERS
+from runyard.api.matrix import Value
+from runyard.api.policy import FailureClass
+from runyard.api.task import WORK_RULES, Work
 
+MAX_ATTEMPTS = 16
+"""Attempt records that a unit keeps; the oldest go first."""
 MAX_LOG_LINES = 20
 """The last lines of the log that a failed attempt keeps."""
 MAX_LOG_LINE = 1024
@@ -53,17 +59,6 @@ TERMINAL_PHASES = frozenset(
 )
 
 
-class FailureClass(StrEnum):
-    """Why an attempt failed, told apart so that a retry can choose."""
-
-    ERROR = "Error"
-    OUT_OF_MEMORY = "OutOfMemory"
-    NODE_FAILURE = "NodeFailure"
-    PREEMPTED = "Preempted"
-    BACKEND_LOST = "BackendLost"
-    LAUNCH_FAILED = "LaunchFailed"
-
-
 class Gate(ApiModel):
     """Something that must be cleared before the unit may run, as a pod's scheduling gates."""
 
@@ -75,6 +70,32 @@ class Skip(ApiModel):
 
     reason: str = Field(min_length=1, max_length=1024)
     message: str = Field(default="", max_length=1024)
+
+
+class Member(ApiModel):
+    """Which member of its task's matrix a unit is."""
+
+    index: int = Field(ge=0, le=MAX_MEMBERS - 1)
+    values: dict[str, Value] = Field(default_factory=dict, json_schema_extra={"maxProperties": 16})
+
+
+class OutputValue(ApiModel):
+    """A declared output, as text."""
+
+    name: str = Field(max_length=63)
+    value: str = Field(max_length=4096)
+
+
+OutputValues = Annotated[list[OutputValue], Field(max_length=32, json_schema_extra=map_by("name"))]
+
+
+class Adopted(ApiModel):
+    """The unit of an earlier experiment that did this very work already."""
+
+    experiment: Name
+    unit: Name
+    uid: str = Field(max_length=128)
+    outputs: OutputValues = []
 
 
 class UnitSpec(Work):
@@ -94,14 +115,13 @@ class UnitSpec(Work):
             "skip is final",
         ),
         rule(
-            "oldSelf.gates.size() > 0 || (self.script == oldSelf.script && "
+            f"oldSelf.gates.size() > 0 || ({same('script')} && {same('group')} && "
             "self.env == oldSelf.env && self.executor == oldSelf.executor && "
-            "self.outputs == oldSelf.outputs && has(self.launcher) == has(oldSelf.launcher) && "
-            "(!has(self.launcher) || self.launcher == oldSelf.launcher))",
+            f"self.outputs == oldSelf.outputs && {same('launcher')})",
             "the work of a unit is immutable once its gates are gone: create a new unit",
         ),
         rule(
-            "has(self.code) == has(oldSelf.code) && (!has(self.code) || self.code == oldSelf.code)",
+            same("code"),
             "code is immutable: create a new unit",
         ),
         rule(
@@ -111,17 +131,33 @@ class UnitSpec(Work):
             "experiment and task are immutable: they say whose unit this is",
         ),
         rule(
-            "!has(self.launcher) || has(self.executor.trainJob)",
-            "launcher.torchrun needs executor.trainJob: a job is one pod",
+            f"{same('retry')} && {same('deadlines')}",
+            "retry and deadlines are immutable: create a new unit",
         ),
+        rule(
+            f"{same('member')} && {same('adopted')}",
+            "member and adopted are immutable: they say what this unit is",
+        ),
+        *WORK_RULES,
     )
     experiment: Name | None = Field(
         default=None, description="The Experiment that made this unit; unset when alone."
     )
     task: Name | None = Field(default=None, description="The task's name in the Experiment.")
+    member: Member | None = Field(
+        default=None, description="Set on the units of a task with a matrix."
+    )
+    adopted: Adopted | None = Field(
+        default=None, description="Set where a rerun takes over an earlier result: nothing runs."
+    )
     code: Code | None = None
     gates: Annotated[list[Gate], Field(max_length=8, json_schema_extra=map_by("name"))] = []
     skip: Skip | None = None
+    suspend: bool = Field(
+        default=False,
+        description="While true, nothing new is submitted; what runs is suspended where the"
+        " backend can do that, and goes on otherwise.",
+    )
     cancel: bool = False
 
 
@@ -138,6 +174,11 @@ class Attempt(ApiModel):
 
     number: int = Field(ge=1)
     key: str = Field(max_length=128, description="Travels with the job; names this try for good.")
+    epoch: int | None = Field(
+        default=None,
+        ge=0,
+        description="The transition count of the operator's lease when the attempt was written.",
+    )
     handle: Handle | None = None
     plan_digest: str | None = Field(default=None, max_length=128)
     node: str | None = Field(default=None, max_length=253)
@@ -152,13 +193,22 @@ class Attempt(ApiModel):
     submit_time: datetime | None = None
     start_time: datetime | None = None
     completion_time: datetime | None = None
+    missing_since: datetime | None = Field(
+        default=None,
+        description="Since when the backend has not found the job; judged after its grace.",
+    )
+    late_result: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="What the job did after this attempt was over; recorded, never applied.",
+    )
 
 
-class OutputValue(ApiModel):
-    """A declared output, as text."""
+class RetryCounts(ApiModel):
+    """Retries so far; failures of the place are counted apart from those of the program."""
 
-    name: str = Field(max_length=63)
-    value: str = Field(max_length=4096)
+    user: int = 0
+    infrastructure: int = 0
 
 
 class UnitStatus(ApiModel):
@@ -169,11 +219,18 @@ class UnitStatus(ApiModel):
     reason: str | None = Field(default=None, max_length=1024)
     message: str | None = Field(default=None, max_length=4096)
     attempts: Annotated[
-        list[Attempt], Field(max_length=16, json_schema_extra=map_by("number"))
+        list[Attempt],
+        Field(
+            max_length=MAX_ATTEMPTS,
+            description="The latest attempts, the oldest first.",
+            json_schema_extra=map_by("number"),
+        ),
     ] = []
-    outputs: Annotated[
-        list[OutputValue], Field(max_length=32, json_schema_extra=map_by("name"))
-    ] = []
+    retries: RetryCounts | None = None
+    next_attempt_time: datetime | None = Field(
+        default=None, description="When the next attempt begins, while a backoff lasts."
+    )
+    outputs: OutputValues = []
     start_time: datetime | None = None
     completion_time: datetime | None = None
     conditions: Conditions = []

@@ -77,6 +77,40 @@ class Backend(Protocol):
     kind: str
     """The executor block's name in the spec, for example `trainJob`."""
 
+    settle_seconds: float
+    """How long after a call a job may still appear, or not be found although it is there.
+
+    Until then "there is none" is not a clear answer. 0 where a look-up sees at once what was
+    submitted, and where a name can be taken only once.
+    """
+
+    can_suspend: bool
+    """Whether `suspend` frees what a running job holds and `resume` lets it go on."""
+
+    async def plan(self, target: Target) -> Plan:
+        """The exact request that `submit` would send. It may read; it writes nothing.
+
+        Raises:
+            Unreachable, Stalled, Refused: see `submit`.
+        """
+        ...
+
+    async def suspend(self, target: Target, handle: Handle | None) -> None:
+        """Asks the job to free what it holds; safe to repeat. `observe` then says SUSPENDED.
+
+        Raises:
+            Unreachable, Stalled: see `cancel`.
+        """
+        ...
+
+    async def resume(self, target: Target, handle: Handle | None) -> None:
+        """Lets a suspended job go on; safe to repeat.
+
+        Raises:
+            Unreachable, Stalled: see `cancel`.
+        """
+        ...
+
     async def submit(self, target: Target) -> tuple[Handle, str]:
         """Creates or adopts the attempt's job; returns its handle and the plan's digest.
 

@@ -37,6 +37,8 @@ class InClusterBackend(ABC):
     same attempt meets the first one's object and adopts it."""
 
     kind: str
+    settle_seconds: float = 0.0
+    can_suspend: bool = False
     child_api: ClassVar[str]
     child_kind: ClassVar[str]
 
@@ -171,6 +173,14 @@ class InClusterBackend(ABC):
             for each in self._store.children(target.uid, "Pod")
             if each["metadata"]["labels"].get(LABEL_ATTEMPT) == str(target.attempt)
         ]
+
+    async def suspend(self, target: Target, handle: Handle | None) -> None:
+        """See `base.Backend`."""
+        raise NotImplementedError
+
+    async def resume(self, target: Target, handle: Handle | None) -> None:
+        """See `base.Backend`."""
+        raise NotImplementedError
 
     async def cancel(self, target: Target, handle: Handle | None) -> None:
         """See `base.Backend`."""

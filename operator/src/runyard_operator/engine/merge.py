@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from runyard.api.executor import EXECUTORS, Executor, ExecutorDefaults
-from runyard.api.experiment import TaskDefaults
 from runyard.api.pod import EnvVar
-from runyard.api.profile import ProfileSpec
+from runyard.api.profile import ProfileSpec, TaskDefaults
 from runyard.api.task import Task
 from runyard_operator.engine import reasons
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runyard.api.unit import FailureClass, Handle
+from runyard.api.policy import FailureClass
+from runyard.api.unit import Handle
 
 
 class State(StrEnum):
@@ -19,6 +20,8 @@ class State(StrEnum):
     ABSENT = "Absent"
     """A clear "there is no such job"; for a job that was there before, that it is gone."""
     WAITING = "Waiting"
+    SUSPENDED = "Suspended"
+    """The job is kept and holds nothing: it was suspended."""
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"

@@ -60,7 +60,7 @@ def _texts(work: Work) -> Iterator[tuple[str, str, int]]:
     for variable in work.env:
         if variable.value is not None:
             yield f"env[{variable.name}].value", variable.value, MAX_VALUE
-    for index, argument in enumerate(work.script.args):
+    for index, argument in enumerate(work.script.args if work.script else []):
         yield f"script.args[{index}]", argument, MAX_ARGUMENT
 
 
@@ -90,5 +90,7 @@ def resolve(work: W, outputs: Outputs) -> W:
         each if each.value is None else each.model_copy(update={"value": replace(each.value)})
         for each in work.env
     ]
-    script = work.script.model_copy(update={"args": [replace(each) for each in work.script.args]})
+    script = work.script
+    if script is not None:
+        script = script.model_copy(update={"args": [replace(each) for each in script.args]})
     return work.model_copy(update={"env": env, "script": script})

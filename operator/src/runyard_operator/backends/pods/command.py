@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from runyard.api.constants import MAX_OUTPUT_BYTES, SCRIPTS_DIR
+from runyard.api.task import Script
 from runyard.api.unit import UnitSpec
 
 _PYTHON: Final = frozenset({"python", "python3"})
@@ -83,10 +84,18 @@ def script_name(spec: UnitSpec, unit: str) -> str:
     return f"{spec.task or unit}.sh"
 
 
+def script_of(spec: UnitSpec) -> Script:
+    """The script of a unit that has one."""
+    if spec.script is None:
+        raise ValueError("the unit has no script")
+    return spec.script
+
+
 def _script(spec: UnitSpec, unit: str) -> str:
-    if spec.script.inline is not None:
+    script = script_of(spec)
+    if script.inline is not None:
         return f"{SCRIPTS_DIR}/{script_name(spec, unit)}"
-    return spec.script.path or ""
+    return script.path or ""
 
 
 def plain_command(spec: UnitSpec, unit: str) -> list[str]:
@@ -95,8 +104,8 @@ def plain_command(spec: UnitSpec, unit: str) -> list[str]:
     torchrun is not told about nodes and ranks: it reads PET_* variables, which the training
     runtime sets.
     """
-    script = [_script(spec, unit), *spec.script.args]
-    entrypoint = spec.script.entrypoint
+    script = [_script(spec, unit), *script_of(spec).args]
+    entrypoint = script_of(spec).entrypoint
     if spec.launcher is None or spec.launcher.torchrun is None:
         return [entrypoint, *script]
     restarts = spec.launcher.torchrun.max_restarts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from runyard.api.unit import FailureClass
+from runyard.api.policy import FailureClass
 from runyard_operator.backends.pods import outputs
 from runyard_operator.backends.pods.command import EXIT_OUTPUTS
 from runyard_operator.backends.pods.template import INIT_CONTAINER

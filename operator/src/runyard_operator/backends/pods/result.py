@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from runyard.api.unit import FailureClass, Handle
+from runyard.api.policy import FailureClass
+from runyard.api.unit import Handle
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods import outputs
 from runyard_operator.backends.pods.failure import why_failed

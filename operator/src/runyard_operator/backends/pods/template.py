@@ -64,7 +64,7 @@ def stage(target: Target) -> Staged:
     try:
         if spec.code is not None and spec.code.inline is not None:
             code = bundle((each.path, each.content) for each in spec.code.inline)
-        if spec.script.inline is not None:
+        if spec.script is not None and spec.script.inline is not None:
             scripts = bundle([(script_name(spec, target.name), spec.script.inline)])
     except BundleError as problem:
         raise Refused(reasons.INVALID_SPEC, str(problem)) from problem

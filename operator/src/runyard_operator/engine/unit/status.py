@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from runyard.api.base import Condition
 from runyard.api.constants import MAX_OUTPUT_BYTES
+from runyard.api.policy import FailureClass
 from runyard.api.unit import (
     MAX_LOG_LINE,
     MAX_LOG_LINES,
     Attempt,
-    FailureClass,
     OutputValue,
     UnitPhase,
     UnitStatus,

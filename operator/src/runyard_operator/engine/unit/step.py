@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from runyard.api.unit import Attempt, FailureClass, UnitPhase
+from runyard.api.policy import FailureClass
+from runyard.api.unit import Attempt, UnitPhase
 from runyard_operator.engine import conditions, effects, naming, pace, reasons
 from runyard_operator.engine.conditions import Want
 from runyard_operator.engine.observation import Observation, State
@@ -127,7 +128,7 @@ def _observed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
             return _failed(unit, seen, now)
         case State.TERMINATING:
             return _terminating(unit, seen, now)
-        case State.WAITING | State.RUNNING:
+        case State.WAITING | State.RUNNING | State.SUSPENDED:
             return _alive(unit, seen, now)
 
 
