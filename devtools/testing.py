@@ -87,7 +87,9 @@ LAYERS = (
 )
 NAMES = tuple(layer.name for layer in LAYERS)
 
-API_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "kwok")
+API_PARTS = (
+    "etcd", "kube-apiserver", "kube-apiserver-oldest", "kube-controller-manager", "kubectl", "kwok",
+)  # fmt: skip
 """What the integration tests need of the testbed."""
 
 

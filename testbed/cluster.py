@@ -12,7 +12,7 @@ from pathlib import Path
 from testbed import procs, supervise
 from testbed.down import down
 from testbed.layout import Home, home_of
-from testbed.state import State
+from testbed.state import APISERVER, State
 from testbed.up import Say, Wanted, up
 
 
@@ -113,14 +113,16 @@ def start_cluster(
     kuberay: bool = True,
     simulated: int = 0,
     images: Sequence[str] = (),
+    apiserver: str = APISERVER,
     root: Path | None = None,
     say: Say = _quiet,
 ) -> Cluster:
     """Bring a cluster up, or join the running one of that name.
 
-    ``root`` is the folder for its state (default: the user's). Raises ClusterError or BuildError.
+    ``root`` is the folder for its state (default: the user's), ``apiserver`` the built part that
+    serves the API. Raises ClusterError or BuildError.
     """
-    wanted = Wanted(level, kuberay, simulated, tuple(images))
+    wanted = Wanted(level, kuberay, simulated, tuple(images), apiserver)
     home = home_of(name, root)
     up(home, wanted, say)
     return Cluster(home, wanted, say)
@@ -134,6 +136,7 @@ def running_cluster(
     kuberay: bool = True,
     simulated: int = 0,
     images: Sequence[str] = (),
+    apiserver: str = APISERVER,
     root: Path | None = None,
     say: Say = _quiet,
 ) -> Iterator[Cluster]:
@@ -141,7 +144,14 @@ def running_cluster(
     home = home_of(name, root)
     try:
         yield start_cluster(
-            name, level, kuberay=kuberay, simulated=simulated, images=images, root=root, say=say
+            name,
+            level,
+            kuberay=kuberay,
+            simulated=simulated,
+            images=images,
+            apiserver=apiserver,
+            root=root,
+            say=say,
         )
     finally:
         down(home, say)

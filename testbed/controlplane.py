@@ -16,7 +16,7 @@ from testbed.supervise import Component
 from testbed.waiting import until
 
 PORTS = ("etcd", "etcd-peer", "apiserver")
-BINARIES = ("debian/openssl", "etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+BINARIES = ("debian/openssl", "etcd", "kube-controller-manager", "kubectl")
 _READY_SECONDS = 90.0
 
 # Writes on what the product makes are counted by tests; reads and chatter would drown them.

