@@ -29,12 +29,14 @@ class OperatorProcess:
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
         self._process: subprocess.Popen[bytes] | None = None
+        self.module = "runyard_operator.main"
+        self.more: tuple[str, ...] = ()
         self.log = log
         self.port = free_port()
 
     def start(self, *, wait_ready: bool = True) -> None:
         """Starts the process; with `wait_ready`, returns once its cache is filled."""
-        command = [sys.executable, "-m", "runyard_operator.main"]
+        command = [sys.executable, "-m", self.module, *self.more]
         command += ["--http-host", "127.0.0.1", "--http-port", str(self.port)]
         for namespace in self._namespaces:
             command += ["--namespace", namespace]

@@ -14,6 +14,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from runyard_operator.kube.errors import Unavailable
@@ -63,6 +64,7 @@ class Schedule:
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
+        self._ready = 0
 
     def add(self, key: Key, now: float) -> None:
         """Wants a run that begins after this moment."""
@@ -103,6 +105,7 @@ class Schedule:
             self._lines.move_to_end(group)
         else:
             del self._lines[group]
+        self._ready -= 1
         del self._dirty[key]
         self._running[key] = now
         return key
@@ -135,7 +138,7 @@ class Schedule:
     @property
     def ready(self) -> int:
         """Number of keys that wait for a worker."""
-        return sum(len(line) for line in self._lines.values())
+        return self._ready
 
     @property
     def depth(self) -> int:
@@ -157,6 +160,7 @@ class Schedule:
 
     def _line_up(self, key: Key) -> None:
         self._lines.setdefault(self._group(key), deque()).append(key)
+        self._ready += 1
 
     def _backoff(self, key: Key, error: BaseException) -> float:
         failures = self._failures.get(key, 0)
@@ -188,21 +192,29 @@ class Queue:
         done: Done | None = None,
     ) -> None:
         self._clock = clock
-        self._schedule = Schedule(group, rng)
+        self._empty = partial(Schedule, group, rng)
+        self._schedule = self._empty()
         self._done = done
-        self._changed = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def add(self, key: Key) -> None:
         """Wants a run of the key that begins after this moment."""
         self._schedule.add(key, self._clock())
-        self._changed.set()
+        self._wake()
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Wants a run of the key in this many seconds; of several wishes the earliest counts."""
         self._schedule.add_at(key, self._clock() + seconds)
-        self._changed.set()
+        self._wake()
+
+    def forget(self) -> None:
+        """Drops all keys; only while there are no workers, to whom some of them may belong."""
+        if self._tasks:
+            raise RuntimeError("the queue is served")
+        self._schedule = self._empty()
 
     def start(self, worker: Worker, workers: int = 8) -> None:
         """Starts the workers; they run until `stop`."""
@@ -233,7 +245,8 @@ class Queue:
         Returns whether every run could finish.
         """
         self._stopping = True
-        self._changed.set()
+        while self._idle:
+            self._wake()
         if not self._tasks:
             return True
         _, late = await asyncio.wait(self._tasks, timeout=grace)
@@ -277,16 +290,30 @@ class Queue:
             key = self._schedule.take(now)
             if key is not None:
                 if self._schedule.ready:
-                    self._changed.set()  # what has just ripened may be for others, too
+                    self._wake()  # what has just ripened may be for others, too
                 return key
             # No await stands between the look above and the wait below: nothing is missed.
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(None if alarm is None else max(alarm - now, 0.0)):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            self._set_alarm(None if alarm is None else max(alarm - now, 0.0))
+            waiting = asyncio.get_running_loop().create_future()
+            self._idle.append(waiting)
+            await waiting
         return None
+
+    def _wake(self) -> None:
+        """Lets one idle worker look; it wakes the next one when there is more than it takes."""
+        while self._idle:
+            waiting = self._idle.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    def _set_alarm(self, seconds: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if seconds is None:
+            self._alarm = None
+        else:
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._wake)
 
     async def _reconcile(self, worker: Worker, key: Key) -> None:
         started = self._clock()
@@ -310,6 +337,7 @@ class Queue:
         finally:
             now = self._clock()
             self._schedule.done(key, now, again=again, error=error)
-            self._changed.set()
+            if self._schedule.ready:
+                self._wake()
             if self._done is not None:
                 self._done(key, now - started, error)

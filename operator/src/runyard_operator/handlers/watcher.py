@@ -50,6 +50,19 @@ class Backoffs:
             ceiling = min(ceiling * 2, 10.0)
 
 
+class _NoMemory(kopf.DiffBaseStorage):
+    """Keeps kopf from copying each object to tell what has changed in it: nobody asks here."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
 class Watcher:
     """Feeds the store and the queue from the API server's watches.
 
@@ -222,6 +235,7 @@ class Watcher:
         settings.watching.inactivity_timeout = 75
         # A worker of kopf's stays with each object that long after its last event.
         settings.queueing.idle_timeout = 1
+        settings.persistence.diffbase_storage = _NoMemory()
         selectors = settings.watching.label_selectors
         for each in WATCHED:
             place = each.resource

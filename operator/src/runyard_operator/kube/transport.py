@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as loading
@@ -71,20 +73,51 @@ def watch_session(
     async def authenticate(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        # For each request and not once for the session: service account tokens expire within the
-        # hour, and the configuration's hook reads the fresh one from its file.
-        token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        token = await bearer(configuration)
         if token:
             request.headers["Authorization"] = token
         response = await handler(request)
         await seen(request, response)
         return response
 
-    tls = RESTClientObject(configuration).ssl_context
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, ssl=tls),
-        middlewares=(authenticate,),
-        proxy=configuration.proxy or None,
-        trust_env=True,
-        read_bufsize=2**21,
+    return session(configuration, limit=limit, middlewares=(authenticate,))
+
+
+async def bearer(configuration: Configuration) -> str | None:
+    """The value of the Authorization header, if there is to be one.
+
+    Asked for each request and not once for a session: service account tokens expire within the
+    hour, and the configuration's hook reads the fresh one from its file.
+    """
+    token: str | None = await configuration.get_api_key_with_prefix(
+        "BearerToken", alias="authorization"
     )
+    return token
+
+
+def session(configuration: Configuration, *, limit: int, **more: Any) -> aiohttp.ClientSession:
+    """A session with the configuration's certificates and proxy.
+
+    Args:
+        configuration: as `load_configuration` gives it.
+        limit: how many connections may be open.
+        more: goes to aiohttp.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=limit, ssl=RESTClientObject(configuration).ssl_context
+        ),
+        # aiohttp's own look at the environment costs each request two jumps to a thread.
+        proxy=configuration.proxy or _environment_proxy(configuration.host),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=2**21,
+        **more,
+    )
+
+
+def _environment_proxy(server: str) -> str | None:
+    """What HTTPS_PROXY, HTTP_PROXY and NO_PROXY say about the API server."""
+    where = urlsplit(server)
+    if where.hostname is None or proxy_bypass(where.hostname):
+        return None
+    return getproxies().get(where.scheme)
