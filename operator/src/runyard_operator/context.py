@@ -26,6 +26,10 @@ class Context:
         config: settings.
         now: the wall clock in UTC, in whole seconds, as timestamps of the API are.
         emit: posts an Event about an object.
+        epoch: the number of this leadership: above that of every leader before; 0 without election.
+        fence: stands before a call to a backend that is not behind `kube`: it ends the process when
+            another leader may have begun.
+        point: is told of each moment of `points`; a test may let the operator die there.
     """
 
     kube: KubeApi
@@ -35,6 +39,9 @@ class Context:
     config: Config
     now: Callable[[], datetime]
     emit: EventEmitter
+    epoch: Callable[[], int] = lambda: 0
+    fence: Callable[[], None] = lambda: None
+    point: Callable[[str], None] = lambda _: None
 
 
 def utc_now() -> datetime:
