@@ -5,64 +5,34 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.cluster import Cluster
+from tests.support.crds import (
+    API,
+    Manifest,
+    check_change,
+    experiment,
+    installed,
+    job,
+    task,
+    unit,
+)
 from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.integration
 
-CRDS = Path(__file__).parents[2] / "crds"
-API = "runyard.dev/v1alpha1"
 LONG = "language-model-sweep-on-eu-2026"[:30]
 ANOTHER_NAME = "create an experiment with another name"
-
-Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def api(cluster: Cluster) -> Iterator[Kubectl]:
     """Kubectl in one namespace for the whole module, with the CRDs installed."""
-    with cluster.fresh_namespace(wait=False) as namespace:
-        kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-        kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    with installed(cluster) as kubectl:
         yield kubectl
-
-
-def task(name: str = "a", **more: Any) -> Manifest:
-    """A task that is as it should be."""
-    script, executor = {"inline": "true"}, {"job": {"image": "img"}}
-    return {"name": name, "script": script, "executor": executor, **more}
-
-
-def experiment(*tasks: Manifest, name: str = "exp", **spec: Any) -> Manifest:
-    """An experiment of these tasks, or of a good one."""
-    return {
-        "apiVersion": API,
-        "kind": "Experiment",
-        "metadata": {"name": name},
-        "spec": {"tasks": list(tasks) or [task()], **spec},
-    }
-
-
-def unit(name: str = "unit", **spec: Any) -> Manifest:
-    """A unit that is as it should be."""
-    work = {"script": {"inline": "true"}, "executor": {"job": {"image": "img"}}}
-    return {
-        "apiVersion": API,
-        "kind": "ExecutionUnit",
-        "metadata": {"name": name},
-        "spec": {**work, **spec},
-    }
-
-
-def job(**fields: Any) -> Manifest:
-    """An executor block."""
-    return {"job": {"image": "img", **fields}}
 
 
 def refusal(api: Kubectl, manifest: Manifest) -> str:
@@ -352,22 +322,6 @@ def test_a_unit_is_fixed_once_its_gates_are_gone(
 ) -> None:
     """What was submitted is what the spec says, for good."""
     check_change(api, unit(name="changing", **spec), change, message)
-
-
-def check_change(api: Kubectl, before: Manifest, change: Manifest, message: str | None) -> None:
-    """Creates an object, patches its spec, and compares what the API server says."""
-    kind, name = before["kind"], before["metadata"]["name"]
-    api.run("create", "-f", "-", stdin=json.dumps(before))
-    try:
-        patch = json.dumps({"spec": change})
-        done = api.result("patch", f"{kind}.runyard.dev", name, "--type=merge", "-p", patch)
-        if message is None:
-            assert done.returncode == 0, done.stderr
-        else:
-            assert done.returncode != 0
-            assert message in done.stderr
-    finally:
-        api.run("delete", f"{kind}.runyard.dev", name)
 
 
 def test_applying_twice_makes_no_new_generation(api: Kubectl) -> None:

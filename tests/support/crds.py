@@ -1,0 +1,80 @@
+"""Small valid objects of each kind, and the CRDs on a cluster, for tests of the schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.cluster import Cluster
+from tests.support.kubectl import Kubectl
+
+CRDS = Path(__file__).parents[2] / "crds"
+API = "runyard.dev/v1alpha1"
+
+Manifest = dict[str, Any]
+
+
+@contextmanager
+def installed(cluster: Cluster) -> Iterator[Kubectl]:
+    """Kubectl in a namespace of its own on a cluster with the CRDs of this checkout.
+
+    Raises:
+        AssertionError: the API server refuses a CRD, warns of one, or does not serve it.
+    """
+    with cluster.fresh_namespace(wait=False) as namespace:
+        kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
+        strict = ("--validate=strict", "--warnings-as-errors")
+        kubectl.run("apply", "--server-side", "--force-conflicts", *strict, "-f", str(CRDS))
+        kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+        yield kubectl
+
+
+def task(name: str = "a", **more: Any) -> Manifest:
+    """A task that is as it should be."""
+    script, executor = {"inline": "true"}, {"job": {"image": "img"}}
+    return {"name": name, "script": script, "executor": executor, **more}
+
+
+def experiment(*tasks: Manifest, name: str = "exp", **spec: Any) -> Manifest:
+    """An experiment of these tasks, or of a good one."""
+    return {
+        "apiVersion": API,
+        "kind": "Experiment",
+        "metadata": {"name": name},
+        "spec": {"tasks": list(tasks) or [task()], **spec},
+    }
+
+
+def unit(name: str = "unit", **spec: Any) -> Manifest:
+    """A unit that is as it should be."""
+    work = {"script": {"inline": "true"}, "executor": {"job": {"image": "img"}}}
+    return {
+        "apiVersion": API,
+        "kind": "ExecutionUnit",
+        "metadata": {"name": name},
+        "spec": {**work, **spec},
+    }
+
+
+def job(**fields: Any) -> Manifest:
+    """An executor block."""
+    return {"job": {"image": "img", **fields}}
+
+
+def check_change(api: Kubectl, before: Manifest, change: Manifest, message: str | None) -> None:
+    """Creates an object, patches its spec, and compares what the API server says."""
+    kind, name = before["kind"], before["metadata"]["name"]
+    api.run("create", "-f", "-", stdin=json.dumps(before))
+    try:
+        patch = json.dumps({"spec": change})
+        done = api.result("patch", f"{kind}.runyard.dev", name, "--type=merge", "-p", patch)
+        if message is None:
+            assert done.returncode == 0, done.stderr
+        else:
+            assert done.returncode != 0
+            assert message in done.stderr
+    finally:
+        api.run("delete", f"{kind}.runyard.dev", name)
