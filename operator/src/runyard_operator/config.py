@@ -31,6 +31,9 @@ class Config:
         log_level: the least level that is logged.
         log_format: `json` or `text`.
         kubeconfig: path of a kubeconfig file; None means the service account, then the default.
+        leader_elect: whether the operator works only while it holds the lease.
+        lease_name: the Lease in the operator's namespace.
+        lease_seconds: how long a leader that is not heard of is waited for.
     """
 
     image: str
@@ -42,6 +45,9 @@ class Config:
     log_level: str = "INFO"
     log_format: LogFormat = "json"
     kubeconfig: str | None = None
+    leader_elect: bool = False
+    lease_name: str = "runyard-operator"
+    lease_seconds: int = 6
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -78,6 +84,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         log_level=args.log_level,
         log_format=args.log_format,
         kubeconfig=args.kubeconfig or None,
+        leader_elect=args.leader_elect,
+        lease_name=args.lease_name,
+        lease_seconds=args.lease_seconds,
     )
 
 
@@ -117,6 +126,11 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("log-level", "INFO", "least level logged", type=_level)
     option("log-format", "json", "json or text", type=_style)
     option("kubeconfig", "", "kubeconfig file, for an operator outside the cluster")
+    # Alone, the flag means true.
+    elect = {"nargs": "?", "const": True, "type": _truth, "metavar": "true|false"}
+    option("leader-elect", "false", "work only while holding the lease", **elect)
+    option("lease-name", "runyard-operator", "the Lease in the operator's namespace")
+    option("lease-seconds", "6", "how long a silent leader is waited for", type=_lease)
     return parser
 
 
@@ -127,6 +141,18 @@ def _words(text: str) -> list[str]:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _lease(text: str) -> int:
+    if not text.isdecimal() or not 3 <= int(text) <= 600:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds: give 3 to 600")
     return int(text)
 
 

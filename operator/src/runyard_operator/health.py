@@ -36,6 +36,7 @@ class Signs:
     workers: bool
     watches: Mapping[str, float]
     reachable: bool
+    since_lease: float = 0.0
 
 
 def complaints(signs: Signs) -> list[str]:
@@ -43,6 +44,8 @@ def complaints(signs: Signs) -> list[str]:
     found = []
     if signs.since_beat > LAG_SECONDS:
         found.append(f"the event loop has been stuck for {signs.since_beat:.0f} s")
+    if signs.since_lease > LAG_SECONDS:
+        found.append(f"the lease has not been looked at for {signs.since_lease:.0f} s")
     if not signs.workers:
         found.append("a worker of the queue has ended")
     if signs.longest_run > RUN_SECONDS:
@@ -65,7 +68,9 @@ class Health:
         queue: its workers must be alive.
         metrics: are served, and get the lag of the event loop.
         watches: the age of each watch's last proof of life.
-        ready: whether the operator has taken up its work.
+        ready: whether the operator works, or could take over at once.
+        working: whether the queue's workers have been started.
+        lease: seconds since the lease was looked at.
         clock: monotonic seconds.
     """
 
@@ -78,7 +83,9 @@ class Health:
         metrics: Metrics,
         watches: Callable[[], Mapping[str, float]],
         ready: Callable[[], bool],
+        working: Callable[[], bool],
         clock: Callable[[], float],
+        lease: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._kube = kube
         self._probe = probe
@@ -86,19 +93,22 @@ class Health:
         self._metrics = metrics
         self._watches = watches
         self._ready = ready
+        self._working = working
+        self._lease = lease
         self._clock = clock
         self._beat = clock()
         self._reachable = True
         self._runner: web.AppRunner | None = None
 
     def signs(self) -> Signs:
-        """The signs as they are now. Before the start is over there are no workers to miss."""
+        """The signs as they are now. Before the work begins there are no workers to miss."""
         return Signs(
             since_beat=self._clock() - self._beat,
             longest_run=self._queue.longest_run(),
-            workers=self._queue.alive or not self._ready(),
+            workers=self._queue.alive or not self._working(),
             watches=self._watches(),
             reachable=self._reachable,
+            since_lease=self._lease(),
         )
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -156,7 +166,9 @@ class Health:
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._ready():
             return web.Response(text="ok\n")
-        return web.Response(status=503, text="the cache is not filled yet\n")
+        return web.Response(
+            status=503, text="the cache is not filled, or the lease cannot be read\n"
+        )
 
     async def _scrape(self, _: web.Request) -> web.Response:
         return web.Response(

@@ -7,10 +7,13 @@ import logging
 import os
 import platform
 import random
+import secrets
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from runyard.api.constants import API_VERSION
@@ -24,6 +27,8 @@ from runyard_operator.handlers.sync import Sync
 from runyard_operator.handlers.watcher import Watcher
 from runyard_operator.health import Health
 from runyard_operator.kube import ConfigError, HttpKubeApi, KubeApi, Ref, load_configuration
+from runyard_operator.leadership import Leadership
+from runyard_operator.lease import LEASE_API, LEASE_KIND, Terms
 from runyard_operator.logs_json import configure
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Key, Queue
@@ -47,12 +52,22 @@ class Operator:
         kube: the API server.
         build: makes the reconciler from the context.
         metrics: counters; `kube` may report to the same.
+        leadership: without it the operator works at once; with it, while it leads. `kube` should
+            be fenced by it.
     """
 
-    def __init__(self, config: Config, kube: KubeApi, build: Build, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        config: Config,
+        kube: KubeApi,
+        build: Build,
+        metrics: Metrics,
+        leadership: Leadership | None = None,
+    ) -> None:
         clock, rng = time.monotonic, random.Random()  # noqa: S311 - jitter, not a secret
         self._config = config
         self._kube = kube
+        self._leadership = leadership
         self._store = Store()
         self._queue = Queue(
             clock=clock,
@@ -61,18 +76,23 @@ class Operator:
             done=metrics.reconciled,
         )
         metrics.watch(self._queue, self._store)
-        self._emit = EventEmitter(kube, now=utc_now, clock=clock, instance=platform.node())
-        self._worker = build(
-            Context(
-                kube=kube,
-                store=self._store,
-                queue=self._queue,
-                metrics=metrics,
-                config=config,
-                now=utc_now,
-                emit=self._emit,
-            )
+        metrics.elect(
+            lambda: leadership is None or leadership.leading,
+            lambda: leadership.transitions if leadership else 0,
         )
+        self._emit = EventEmitter(kube, now=utc_now, clock=clock, instance=platform.node())
+        context = Context(
+            kube=kube,
+            store=self._store,
+            queue=self._queue,
+            metrics=metrics,
+            config=config,
+            now=utc_now,
+            emit=self._emit,
+        )
+        if leadership is not None:
+            context = replace(context, epoch=lambda: leadership.epoch, fence=leadership.check)
+        self._worker = build(context)
         self._watches = Watches(clock, lambda plural: self._sync.ask(plural))
         self._sync = Sync(
             kube=kube,
@@ -95,10 +115,16 @@ class Operator:
             queue=self._queue,
             metrics=metrics,
             watches=self._watches.look,
-            ready=lambda: self._ready,
+            ready=lambda: self._ready and (leadership is None or leadership.seen),
+            working=lambda: self._working,
             clock=clock,
+            lease=lambda: leadership.since_try() if leadership and self._ready else 0.0,
         )
         self._ready = False
+        self._working = False
+        # Whatever writes, or keeps the right to write; these end before the lease is given back.
+        self._acting: list[asyncio.Task[None]] = []
+        self._electing: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         # A future and not a task: kopf would wait for a task that is younger than itself.
         self._deaf: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -135,23 +161,42 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._health.run(), name="health")
             await self._sync.prime()
-            self._queue.start(self._worker, self._config.workers)
-            group.create_task(self._queue.join(), name="queue")
-            group.create_task(self._emit.run(), name="events")
             group.create_task(self._sync.run(), name="sync")
             group.create_task(self._sync.look_beyond(), name="look beyond")
+            election = self._act_when_elected(group)
+            self._electing.append(group.create_task(election, name="election"))
             self._ready = True
             await self._watcher.run(started=self._catch if signals else lambda: None)
             self._deaf.set_result(None)
 
+    async def _act_when_elected(self, group: asyncio.TaskGroup) -> None:
+        """Stands by until this process leads, and then starts all that writes."""
+        if self._stop.is_set():
+            return
+        if self._leadership is not None:
+            # What the watches bring meanwhile stays in the store alone: the leader deals with it,
+            # and the names of all that ever was would pile up in the queue.
+            await self._leadership.acquire(waiting=self._queue.forget)
+            self._acting.append(group.create_task(self._leadership.hold(), name="lease"))
+            self._sync.tell_all()
+        self._queue.start(self._worker, self._config.workers)
+        self._working = True
+        group.create_task(self._queue.join(), name="queue")
+        self._acting.append(group.create_task(self._emit.run(), name="events"))
+
     async def _finish(self, work: asyncio.Task[None]) -> None:
         """Stops in order: take no more work, let it end, report it, and only then go deaf."""
         self._ready = False
+        await _cancelled(self._electing)
         finished = await self._queue.stop(GRACE_SECONDS)
         if not finished:
             logger.warning("Reconciles were cut off after %d s; they are repeated", GRACE_SECONDS)
         if not work.done():
             await self._emit.drain(EVENTS_SECONDS)
+        await _cancelled(self._acting)
+        if self._leadership is not None:
+            await self._leadership.release()
+            await self._leadership.close()
         await self._health.close()
         self._watcher.stop()
         if self._watcher.running and not work.done():
@@ -175,13 +220,40 @@ async def run(config: Config) -> None:
         ConfigError: there is no way to the API server.
     """
     metrics = Metrics()
-    kube = HttpKubeApi(await load_configuration(config.kubeconfig), observe=metrics.called)
-    ended_well = await Operator(config, kube, dispatch.build, metrics).run(signals=True)
+    leadership = await _candidate(config, metrics) if config.leader_elect else None
+    kube = HttpKubeApi(
+        await load_configuration(config.kubeconfig),
+        observe=metrics.called,
+        fence=leadership.check if leadership is not None else lambda: None,
+    )
+    operator = Operator(config, kube, dispatch.build, metrics, leadership)
+    ended_well = await operator.run(signals=True)
     if asyncio.all_tasks() - {asyncio.current_task()} or not ended_well:
         # Not by way of the event loop's own end: it waits for every task, and one that is stuck
         # may be the reason why we are here.
         logging.shutdown()
         os._exit(0 if ended_well else 1)
+
+
+async def _candidate(config: Config, metrics: Metrics) -> Leadership:
+    return Leadership(
+        # Connections of its own: a renewal never waits behind other requests.
+        HttpKubeApi(await load_configuration(config.kubeconfig), observe=metrics.called),
+        Ref(LEASE_API, LEASE_KIND, config.lease_name, config.operator_namespace),
+        # The name of a pod may come again, and a process must not take its last life's lease for
+        # its own.
+        f"{platform.node()}_{secrets.token_hex(4)}",
+        now=lambda: datetime.now(UTC),
+        terms=Terms(config.lease_seconds),
+    )
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancels tasks and waits until they have ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 def main() -> None:

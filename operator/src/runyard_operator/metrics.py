@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import (
@@ -95,6 +95,19 @@ class Metrics:
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
         self.registry.register(_Phases(store))
+
+    def elect(self, leading: Callable[[], bool], transitions: Callable[[], int]) -> None:
+        """Shows who leads as it is at each scrape."""
+        Gauge(
+            "runyard_leader",
+            "1 in the process that works, 0 in one that stands by",
+            registry=self.registry,
+        ).set_function(leading)
+        Gauge(
+            "runyard_lease_transitions",
+            "How often the lease has changed its holder, as far as this process knows",
+            registry=self.registry,
+        ).set_function(transitions)
 
     def reconciled(self, key: Key, seconds: float, error: BaseException | None) -> None:
         """Counts a finished reconcile."""

@@ -83,6 +83,9 @@ class ScriptedKube:
         self.created.append(manifest)
         return manifest
 
+    async def replace(self, manifest: Object) -> Object:
+        raise NotFound("the script has no answer to replace", status=404)
+
     async def apply(
         self, manifest: Object, *, manager: str, force: bool = True, subresource: str | None = None
     ) -> Object:

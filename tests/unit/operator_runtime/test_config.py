@@ -47,12 +47,24 @@ def test_flags_win_over_the_environment() -> None:
         ({"RUNYARD_HTTP_PORT": "70000"}, "70000 is not a port"),
         ({"RUNYARD_LOG_LEVEL": "loud"}, "loud is not one of DEBUG, INFO, WARNING, ERROR"),
         ({"RUNYARD_LOG_FORMAT": "xml"}, "xml is neither json nor text"),
+        ({"RUNYARD_LEADER_ELECT": "perhaps"}, "perhaps is neither true nor false"),
+        ({"RUNYARD_LEASE_SECONDS": "2"}, "2 is not a number of seconds: give 3 to 600"),
     ],
 )
 def test_bad_values_are_named(environ: dict[str, str], message: str) -> None:
     """A malformed setting is refused with its value, wherever it comes from."""
     with pytest.raises(UsageError, match=message):
         parse([], {**IMAGE, **environ})
+
+
+def test_an_election_is_asked_for() -> None:
+    """Alone the flag means true; the environment can say either, and the flag can take it back."""
+    assert not parse([], IMAGE).leader_elect
+    assert parse(["--leader-elect"], IMAGE).leader_elect
+    environ = {**IMAGE, "RUNYARD_LEADER_ELECT": "true", "RUNYARD_LEASE_NAME": "mine"}
+    assert parse([], environ).leader_elect
+    assert parse([], environ).lease_name == "mine"
+    assert not parse(["--leader-elect", "false"], environ).leader_elect
 
 
 def test_unknown_flags_are_refused() -> None:

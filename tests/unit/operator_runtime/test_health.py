@@ -33,6 +33,7 @@ WELL = Signs(
         (WELL, None),
         (replace(WELL, since_beat=31.0), "event loop has been stuck for 31 s"),
         (replace(WELL, workers=False), "a worker of the queue has ended"),
+        (replace(WELL, since_lease=31.0), "the lease has not been looked at for 31 s"),
         (replace(WELL, longest_run=1000.0), "a reconcile has been running for 1000 s"),
         (replace(WELL, watches={"/api/v1/pods": 151.0}), "/api/v1/pods has been silent for 151 s"),
         (replace(WELL, watches={"/api/v1/pods": 151.0}, reachable=False), None),
@@ -47,7 +48,7 @@ def test_what_counts_as_dead(signs: Signs, words: str | None) -> None:
 
 async def test_the_server_speaks_for_the_parts() -> None:
     """The three pages follow the state of the workers, the cache and the counters."""
-    ready, metrics, store = False, Metrics(), Store()
+    ready, working, metrics, store = False, False, Metrics(), Store()
     queue = Queue(clock=time.monotonic, rng=random.Random(7), done=metrics.reconciled)
     metrics.watch(queue, store)
     store.put(obj("ExecutionUnit", "a", 1, status={"phase": "Running"}))
@@ -59,6 +60,7 @@ async def test_the_server_speaks_for_the_parts() -> None:
         metrics=metrics,
         watches=dict,
         ready=lambda: ready,
+        working=lambda: working,
         clock=time.monotonic,
     )
     host, port = await health.start("127.0.0.1", 0)
@@ -74,7 +76,10 @@ async def test_the_server_speaks_for_the_parts() -> None:
         assert await page("livez") == (200, "ok\n")
         assert (await page("readyz"))[0] == 503
         ready = True
+        # A standby, too, is ready, and has no workers to miss.
         assert await page("readyz") == (200, "ok\n")
+        assert await page("livez") == (200, "ok\n")
+        working = True
         status, text = await page("livez")
         assert status == 503
         assert "a worker of the queue has ended" in text

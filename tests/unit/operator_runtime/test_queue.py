@@ -38,6 +38,29 @@ async def test_the_worker_names_its_next_turn() -> None:
     assert runs == [A, A]
 
 
+async def test_keys_are_forgotten_only_before_the_work_begins() -> None:
+    """Timers go, too; under the workers' feet nothing is taken away."""
+    runs: list[Key] = []
+    seen = asyncio.Event()
+
+    async def worker(key: Key) -> float | None:
+        runs.append(key)
+        seen.set()
+        return None
+
+    keys = queue()
+    keys.add(A)
+    keys.add_after(A, 0.0)
+    keys.forget()
+    keys.start(worker, workers=1)
+    keys.add(B)
+    await asyncio.wait_for(seen.wait(), 30)
+    with pytest.raises(RuntimeError):
+        keys.forget()
+    assert await keys.stop(30)
+    assert runs == [B]
+
+
 async def test_a_failure_is_reported_and_repeated(caplog: pytest.LogCaptureFixture) -> None:
     """An exception is logged with its traceback, counted, and the key is tried again."""
     ends: list[BaseException | None] = []

@@ -46,6 +46,17 @@ async def test_priming_fills_the_store_and_the_queue() -> None:
     assert parts.queue.depth == 2
 
 
+async def test_a_new_leader_looks_at_everything() -> None:
+    """What a standby forgot meanwhile is asked for: every experiment and unit that there is."""
+    kube = ScriptedKube({UNIT: [obj(UNIT, "a", 1)], "Experiment": [obj("Experiment", "b", 2)]})
+    parts = Parts(kube)
+    await parts.sync.prime()
+    parts.queue.forget()
+    assert parts.queue.depth == 0
+    parts.sync.tell_all()
+    assert parts.queue.depth == 2
+
+
 async def test_a_missing_trainer_is_no_obstacle() -> None:
     """The operator starts without Kubeflow Trainer, and finds it when it comes."""
     kube = ScriptedKube({"TrainJob": NOT_SERVED})

@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from runyard_operator.config import Config
-from runyard_operator.handlers.kinds import PROFILES, WATCHED, Watched, keys
+from runyard_operator.handlers.kinds import EXPERIMENT, PROFILES, UNIT, WATCHED, Watched, keys
 from runyard_operator.kube.api import KubeApi, Objects
 from runyard_operator.kube.errors import Forbidden, KubeError, NotFound
 from runyard_operator.queue import Queue
@@ -59,6 +59,11 @@ class Sync:
         """Wants a comparison of the kind with this plural soon."""
         self._wanted |= {each for each in WATCHED if each.resource.plural == plural}
         self._asked.set()
+
+    def tell_all(self) -> None:
+        """Puts every experiment and unit on the queue: what concerns them may have been missed."""
+        for kind in (EXPERIMENT, UNIT):
+            self._tell(self._store.list(kind))
 
     async def run(self) -> None:
         """Compares what was asked for, and everything from time to time; for ever."""

@@ -61,6 +61,23 @@ class KubeApi(Protocol):
         """
         ...
 
+    async def dry_run(self, manifest: Object) -> list[str]:
+        """Asks whether `create` would be admitted, and stores nothing; the server's warnings.
+
+        Raises:
+            AlreadyExists, NotFound: as `create`; the former means that all else is in order.
+        """
+        ...
+
+    async def replace(self, manifest: Object) -> Object:
+        """Writes the whole object; a `resourceVersion` in it is a precondition.
+
+        Raises:
+            Conflict: the object has changed since.
+            NotFound: the object is gone.
+        """
+        ...
+
     async def apply(
         self, manifest: Object, *, manager: str, force: bool = True, subresource: str | None = None
     ) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -120,6 +121,14 @@ class HttpKubeApi:
         path = resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"))
         return _decode(await self._call("create", "POST", path, body=manifest))
 
+    async def dry_run(self, manifest: Object) -> list[str]:
+        metadata = manifest["metadata"]
+        path = resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"))
+        query = {"dryRun": "All", "fieldValidation": "Warn"}
+        warnings: list[str] = []
+        await self._call("dry_run", "POST", path, query, manifest, warnings=warnings)
+        return warnings
+
     async def replace(self, manifest: Object) -> Object:
         path = Ref.of(manifest).path()
         return _decode(await self._call("update", "PUT", path, body=manifest))
@@ -203,6 +212,7 @@ class HttpKubeApi:
         body: Any = None,
         content_type: str = _JSON,
         seconds: float = CALL_SECONDS,
+        warnings: list[str] | None = None,
     ) -> bytes:
         started = time.monotonic()
         status = 0
@@ -217,6 +227,8 @@ class HttpKubeApi:
         finally:
             if self._observe is not None:
                 self._observe(verb, status, time.monotonic() - started)
+        if warnings is not None:
+            warnings += map(_warning, response.headers.getall("Warning", []))
         if status >= 300:
             raise _error(status, data, response.headers.get("Retry-After"), f"{method} {path}")
         return data
@@ -293,6 +305,12 @@ def _kind(status: int, exists: bool, causes: bool) -> type[KubeError]:
             # 410 is a list whose pages outlived the snapshot: the next try begins a new one.
             return Unavailable
     return Unavailable if status >= 500 else KubeError
+
+
+def _warning(header: str) -> str:
+    """The text of a Warning header such as `299 - "spec.x is deprecated"`."""
+    _, opened, rest = header.partition('"')
+    return re.sub(r"\\(.)", r"\1", rest.removesuffix('"')) if opened else header
 
 
 def _seconds(hint: Any) -> float | None:

@@ -57,6 +57,7 @@ RESOURCES: Final[Mapping[tuple[str, str], Resource]] = {
         Resource("v1", "Pod", "pods"),
         Resource("v1", "ConfigMap", "configmaps"),
         Resource("v1", "Event", "events"),
+        Resource("coordination.k8s.io/v1", "Lease", "leases"),
         Resource(TRAINER, "TrainJob", "trainjobs"),
         Resource(TRAINER, "TrainingRuntime", "trainingruntimes"),
         Resource(TRAINER, "ClusterTrainingRuntime", "clustertrainingruntimes", namespaced=False),
