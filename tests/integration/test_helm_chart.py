@@ -60,7 +60,7 @@ def install(cluster: Cluster, *options: str, chart: Path = CHART) -> None:
 
 def operators_objects(users: Kubectl) -> str:
     """What the chart made beside the CRDs, by name."""
-    kinds = "deployments,services,serviceaccounts,roles,rolebindings"
+    kinds = "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
     label = "app.kubernetes.io/instance=runyard"
     own = users.run("get", kinds, "-n", NAMESPACE, "-l", label, "-o", "name")
     return own + users.run("get", "clusterroles,clusterrolebindings", "-l", label, "-o", "name")
@@ -187,11 +187,17 @@ NOWHERE = [
 ]
 
 
+LEASE = "leases.coordination.k8s.io"
+
+
 def allowed(
-    users: Kubectl, questions: list[tuple[str, str]], namespace: str | None = TEAM
+    users: Kubectl,
+    questions: list[tuple[str, str]],
+    namespace: str | None = TEAM,
+    name: str = "",
 ) -> list[tuple[str, str]]:
     """Which of these the API server's authorizer lets the operator's service account do."""
-    reviews = [review(*each, namespace or "") for each in questions]
+    reviews = [review(*each, namespace or "", name) for each in questions]
     document = json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews})
     template = 'jsonpath={.status.allowed}{"\\n"}'
     answers = users.run("create", "-f", "-", "-o", template, stdin=document).split()
@@ -199,7 +205,7 @@ def allowed(
     return [question for question, answer in pairs if answer == "true"]
 
 
-def review(verb: str, resource: str, namespace: str) -> dict[str, Any]:
+def review(verb: str, resource: str, namespace: str, name: str) -> dict[str, Any]:
     """The question whether the operator may `verb` a resource, written `plural[/sub][.group]`."""
     whole, _, group = resource.partition(".")
     plural, _, sub = whole.partition("/")
@@ -211,7 +217,7 @@ def review(verb: str, resource: str, namespace: str) -> dict[str, Any]:
             "user": OPERATOR,
             # The groups that the API server gives to every service account.
             "groups": ["system:serviceaccounts", "system:authenticated"],
-            "resourceAttributes": {**attributes, "namespace": namespace},
+            "resourceAttributes": {**attributes, "namespace": namespace, "name": name},
         },
     }
 
@@ -220,6 +226,15 @@ def test_operator_may_do_its_work_and_nothing_else(users: Kubectl) -> None:
     """The table of rights in a namespace of users, as the authorizer sees it."""
     assert allowed(users, MAY + MAY_NOT) == MAY
     assert allowed(users, EVERYWHERE + NOWHERE, namespace=None) == EVERYWHERE
+
+
+def test_operator_may_hold_its_own_lease_only(users: Kubectl) -> None:
+    """It may make a Lease at home, and read and renew the one that bears its name."""
+    verbs = ("get", "update", "create", "delete", "patch", "list")
+    asked = [(verb, LEASE) for verb in verbs]
+    assert allowed(users, asked, namespace=NAMESPACE) == [("create", LEASE)]
+    assert allowed(users, asked, namespace=NAMESPACE, name="runyard") == asked[:3]
+    assert allowed(users, asked, name="runyard") == []
 
 
 def test_watch_namespaces_confines_the_operator(cluster: Cluster, users: Kubectl) -> None:

@@ -100,18 +100,28 @@ def test_cluster_wide_rights_are_the_least() -> None:
     """Without watchNamespaces one ClusterRole grants exactly what the operator does."""
     objects = render()
     assert grants(operators_role(objects)) == NAMESPACED | CLUSTER
-    assert of_kind(objects, "Role") == []
+    (lease,) = of_kind(objects, "Role")
+    assert lease["metadata"]["namespace"] == NAMESPACE
+    assert grants(lease) == {"leases.coordination.k8s.io": ["create", "get", "update"]}
+    named, unnamed = lease["rules"]
+    assert named["resourceNames"] == [environment(objects)["RUNYARD_LEASE_NAME"]]
+    assert unnamed["verbs"] == ["create"]
 
 
 def test_watched_namespaces_get_roles_instead() -> None:
     """With watchNamespaces the ClusterRole keeps only what has no namespace."""
     objects = render("--set", "watchNamespaces={team-a,team-b}")
     assert grants(operators_role(objects)) == CLUSTER
-    by_namespace = {each["metadata"]["namespace"]: each for each in of_kind(objects, "Role")}
-    assert grants(by_namespace["team-a"]) == grants(by_namespace["team-b"]) == NAMESPACED
-    assert grants(by_namespace[NAMESPACE]) == {
-        "executionprofiles.runyard.dev": ["get", "list", "watch"]
-    }
+    roles = [(each["metadata"]["namespace"], grants(each)) for each in of_kind(objects, "Role")]
+    assert sorted(roles, key=str) == sorted(
+        [
+            ("team-a", NAMESPACED),
+            ("team-b", NAMESPACED),
+            (NAMESPACE, {"executionprofiles.runyard.dev": ["get", "list", "watch"]}),
+            (NAMESPACE, {"leases.coordination.k8s.io": ["create", "get", "update"]}),
+        ],
+        key=str,
+    )
     for binding in of_kind(objects, "RoleBinding"):
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": "runyard", "namespace": NAMESPACE}
@@ -163,11 +173,39 @@ def test_operator_knows_its_own_image() -> None:
         assert environment(objects)["RUNYARD_IMAGE"] == container(objects)["image"]
 
 
-def test_one_operator_runs_at_a_time() -> None:
-    """There is one replica, and an upgrade ends it before it starts the next."""
-    spec = of_kind(render(), "Deployment")[0]["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+def test_two_replicas_elect_a_leader() -> None:
+    """An upgrade starts the new pods first; a drain of nodes leaves one; two nodes are better."""
+    objects = render()
+    (deployment,) = of_kind(objects, "Deployment")
+    spec = deployment["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert environment(objects)["RUNYARD_LEADER_ELECT"] == "true"
+    assert environment(objects)["RUNYARD_LEASE_SECONDS"] == "6"
+    pods = spec["template"]["metadata"]["labels"]
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"]["minAvailable"] == 1
+    assert budget["spec"]["selector"]["matchLabels"].items() <= pods.items()
+    affinity = spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (apart,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert apart["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    selector = apart["podAffinityTerm"]["labelSelector"]["matchLabels"]
+    assert selector.items() <= pods.items()
+
+
+def test_one_replica_needs_no_budget() -> None:
+    """It would block every drain of its node; the lease stays, for the time of an upgrade."""
+    objects = render("--set", "replicas=1")
+    assert of_kind(objects, "PodDisruptionBudget") == []
+    assert environment(objects)["RUNYARD_LEADER_ELECT"] == "true"
+
+
+def test_ones_own_affinity_wins() -> None:
+    """What the user says about nodes replaces the chart's preference."""
+    own = '{"nodeAffinity": {"x": []}}'
+    objects = render("--set-json", f"affinity={own}")
+    pod = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
+    assert pod["affinity"] == json.loads(own)
 
 
 def test_add_ons_come_when_asked_for() -> None:
@@ -194,7 +232,8 @@ def test_two_releases_share_no_cluster_wide_name() -> None:
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        ("replicas=2", "replicas"),
+        ("replicas=0", "replicas"),
+        ("leaseSeconds=2", "leaseSeconds"),
         ("image.tagg=x", "tagg"),
         ("image.repository=", "repository"),
         ("image.digest=latest", "digest"),
