@@ -17,6 +17,7 @@ from tests.support.crds import (
     experiment,
     installed,
     job,
+    rules,
     task,
     unit,
 )
@@ -54,6 +55,18 @@ def with_file(path: str) -> Manifest:
     return experiment(code={"inline": [{"path": path, "content": ""}]})
 
 
+def group(*names: str) -> Manifest:
+    """A group of these roles, or of a good one."""
+    return {"roles": [{"name": name, "script": {"inline": "true"}} for name in names or "a"]}
+
+
+def grouped(*names: str) -> Manifest:
+    """A task that is a group of exactly these roles."""
+    return {"name": "a", "group": {"roles": group(*names)["roles"] if names else []}, **ON_A_JOB}
+
+
+ON_A_JOB = {"executor": job()}
+PARAM = {"name": "a", "value": "1"}
 TORCHRUN = {"torchrun": {}}
 REFUSED: list[tuple[str, Manifest, str]] = [
     # Experiments
@@ -153,6 +166,63 @@ REFUSED: list[tuple[str, Manifest, str]] = [
     ("a name with a dot", experiment(name="a.b"), "metadata.name must be a DNS label"),
     ("a name that begins with a digit", experiment(name="1a"), "metadata.name must be a DNS label"),
     ("a bad task name", experiment(task("A")), "should match"),
+    (
+        "a script and a group",
+        experiment(task(group=group())),
+        "set either script or group",
+    ),
+    (
+        "neither script nor group",
+        experiment({"name": "a", "executor": job()}),
+        "set either script or group",
+    ),
+    (
+        "a group on a training job",
+        experiment({"name": "a", "group": group(), "executor": {"trainJob": {}}}),
+        "group needs executor.job: its roles are containers of one pod",
+    ),
+    ("a group of nobody", experiment(grouped()), "should have at least 1 items"),
+    ("a role twice", experiment(grouped("a", "a")), "Duplicate value"),
+    (
+        "an empty matrix",
+        experiment(task(matrix={})),
+        "set parameters, include, or both: a matrix needs at least one member",
+    ),
+    (
+        "a matrix without parameters",
+        experiment(task(matrix={"parameters": {}})),
+        "set parameters, include, or both: a matrix needs at least one member",
+    ),
+    (
+        "a parameter without values",
+        experiment(task(matrix={"parameters": {"a": []}})),
+        "should have at least 1 items",
+    ),
+    (
+        "an unknown class of failure",
+        experiment(task(retry={"limit": 1, "on": ["BadLuck"]})),
+        "supported values",
+    ),
+    ("a retry without a limit", experiment(task(retry={})), "limit: Required value"),
+    ("success as a failure", experiment(task(retry={"limit": 1, "exitCodes": [0]})), "equal to 1"),
+    ("no time at all", experiment(task(deadlines={"activeSeconds": 0})), "equal to 1"),
+    ("a time before the end", experiment(ttlSecondsAfterFinished=-1), "equal to 0"),
+    ("no parallelism", experiment(maxParallel=0), "should be greater than or equal to 1"),
+    (
+        "too many at the end",
+        experiment(**{"finally": [task(f"t{n}") for n in range(17)]}),
+        "most 16",
+    ),
+    ("a parameter twice", experiment(params=[PARAM, PARAM]), "Duplicate value"),
+    ("a bad parameter", experiment(params=[{"name": "a-b", "value": ""}]), "should match"),
+    ("two verdicts", experiment(approvals=[{"task": "a"}, {"task": "a"}]), "Duplicate value"),
+    (
+        "an unknown verdict",
+        experiment(approvals=[{"task": "a", "verdict": "Maybe"}]),
+        'supported values: "Approve", "Reject"',
+    ),
+    ("an unknown mode", experiment(mode="Try"), 'supported values: "Run", "Plan"'),
+    ("a rerun of nothing", experiment(rerunOf={}), "rerunOf.name: Required value"),
     ("an unknown field", experiment(task(replicas=3)), 'unknown field "spec.tasks[0].replicas"'),
     ("an unknown policy", experiment(failurePolicy="Retry"), "supported values"),
     ("no spec", {k: v for k, v in experiment().items() if k != "spec"}, "spec: Required value"),
@@ -179,6 +249,17 @@ def test_a_bad_object_is_refused_with_what_to_do(
 ) -> None:
     """The user's own kubectl shows it, before anything is stored."""
     assert message in refusal(api, manifest)
+
+
+def test_every_rule_is_broken_by_an_object() -> None:
+    """Each message that the CRDs can give on creation is expected above."""
+    expected = [message for _, _, message in REFUSED]
+    unseen = {
+        message
+        for expression, message in rules()
+        if "oldSelf" not in expression and not any(each in message for each in expected)
+    }
+    assert unseen == set()
 
 
 BIG = experiment(
@@ -211,6 +292,38 @@ GOOD: list[tuple[str, Manifest]] = [
         ),
     ),
     ("volumes", with_mount("/data/")),
+    (
+        "everything about the order of tasks",
+        experiment(
+            task("a", matrix={"parameters": {"n": ["1", "2"]}, "maxParallel": 1}),
+            task("b", matrix={"include": [{"n": "3"}]}, allowFailure=True),
+            task(
+                "c",
+                after=[{"task": "a"}, {"task": "b", "when": "Failed"}],
+                afterPolicy="Any",
+                approval={"message": "look"},
+                retry={
+                    "limit": 3,
+                    "infrastructureLimit": 10,
+                    "on": ["Error", "Timeout"],
+                    "exitCodes": [1, 255],
+                    "backoff": {"seconds": 0, "factor": 3, "maxSeconds": 60, "jitterPercent": 0},
+                },
+                deadlines={"queuedSeconds": 60, "activeSeconds": 60},
+            ),
+            {"name": "d", "group": {**group("x", "y"), "successPolicy": "Leader"}, **ON_A_JOB},
+            params=[PARAM],
+            rerunOf={"name": "earlier", "fromTasks": ["c"]},
+            mode="Plan",
+            maxParallel=2,
+            suspend=True,
+            suspendTasks=["a"],
+            approvals=[{"task": "c", "verdict": "Reject", "message": "no"}],
+            activeDeadlineSeconds=60,
+            ttlSecondsAfterFinished=0,
+            **{"finally": [task("f", deadlines={"activeSeconds": 60})]},
+        ),
+    ),
     ("a unit of its own", unit()),
     (
         "a profile",

@@ -11,7 +11,7 @@ import pytest
 
 from runyard.api import ApiModel, ExperimentSpec, UnitSpec
 from testbed.cluster import Cluster
-from tests.support.crds import Manifest, experiment, installed, task, unit
+from tests.support.crds import Manifest, experiment, installed, rules, task, unit
 from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.integration
@@ -173,6 +173,14 @@ def test_every_field_has_a_case(model: type[ApiModel], cases: Mapping[str, list[
     """Whoever adds a field says here whether it may change."""
     assert set(cases) == {each.alias for each in model.model_fields.values()}
     assert all(cases.values())
+
+
+def test_every_rule_refuses_an_edit() -> None:
+    """Each message that the CRDs can give on a change is expected above."""
+    expected = {
+        edit.refused for cases in (EXPERIMENT, UNIT) for row in cases.values() for edit in row
+    }
+    assert {message for rule, message in rules() if "oldSelf" in rule} <= expected
 
 
 def check(api: Kubectl, before: Manifest, edit: Edit) -> None:

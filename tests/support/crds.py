@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from testbed.cluster import Cluster
 from tests.support.kubectl import Kubectl
 
@@ -78,3 +80,19 @@ def check_change(api: Kubectl, before: Manifest, change: Manifest, message: str 
             assert message in done.stderr
     finally:
         api.run("delete", f"{kind}.runyard.dev", name)
+
+
+def rules() -> Iterator[tuple[str, str]]:
+    """The expression and the message of every CEL rule in the CRDs."""
+    for path in CRDS.glob("*.yaml"):
+        yield from _rules(yaml.safe_load(path.read_text()))
+
+
+def _rules(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for each in node.get("x-kubernetes-validations", []):
+            yield each["rule"], each["message"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _rules(child)

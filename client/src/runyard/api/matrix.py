@@ -26,12 +26,16 @@ class Matrix(ApiModel):
 
     model_config = with_rules(
         rule(
-            "has(self.parameters) || has(self.include)",
+            "(has(self.parameters) && self.parameters.size() > 0) || self.include.size() > 0",
             "set parameters, include, or both: a matrix needs at least one member",
         )
     )
     parameters: dict[
-        str, Annotated[list[Value], Field(max_length=MAX_MEMBERS, json_schema_extra=ATOMIC_LIST)]
+        str,
+        Annotated[
+            list[Value],
+            Field(min_length=1, max_length=MAX_MEMBERS, json_schema_extra=ATOMIC_LIST),
+        ],
     ] = Field(
         default_factory=dict,
         description="Values by the parameter's name; all are text.",
