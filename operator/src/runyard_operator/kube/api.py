@@ -8,6 +8,7 @@ from runyard_operator.kube.resources import Ref
 
 Object = dict[str, Any]
 Objects = list[Object]
+Texts = list[str]
 
 
 class KubeApi(Protocol):
@@ -61,7 +62,7 @@ class KubeApi(Protocol):
         """
         ...
 
-    async def dry_run(self, manifest: Object) -> list[str]:
+    async def dry_run(self, manifest: Object) -> Texts:
         """Asks whether `create` would be admitted, and stores nothing; the server's warnings.
 
         Raises:

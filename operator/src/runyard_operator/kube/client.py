@@ -14,7 +14,7 @@ from kubernetes.aio.config import ConfigException
 from yarl import URL
 
 from runyard_operator import __version__
-from runyard_operator.kube.api import Object, Objects
+from runyard_operator.kube.api import Object, Objects, Texts
 from runyard_operator.kube.errors import (
     AlreadyExists,
     Conflict,
@@ -121,11 +121,11 @@ class HttpKubeApi:
         path = resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"))
         return _decode(await self._call("create", "POST", path, body=manifest))
 
-    async def dry_run(self, manifest: Object) -> list[str]:
+    async def dry_run(self, manifest: Object) -> Texts:
         metadata = manifest["metadata"]
         path = resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"))
         query = {"dryRun": "All", "fieldValidation": "Warn"}
-        warnings: list[str] = []
+        warnings: Texts = []
         await self._call("dry_run", "POST", path, query, manifest, warnings=warnings)
         return warnings
 
@@ -212,7 +212,7 @@ class HttpKubeApi:
         body: Any = None,
         content_type: str = _JSON,
         seconds: float = CALL_SECONDS,
-        warnings: list[str] | None = None,
+        warnings: Texts | None = None,
     ) -> bytes:
         started = time.monotonic()
         status = 0

@@ -1,0 +1,1 @@
+"""What an experiment in mode Plan shows: pure text, redacted and bounded."""
