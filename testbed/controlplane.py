@@ -34,6 +34,7 @@ AUDIT_POLICY: Mapping[str, Any] = {
                 {"group": "trainer.kubeflow.org"},
                 {"group": "jobset.x-k8s.io"},
                 {"group": "ray.io"},
+                {"group": "coordination.k8s.io"},
                 {"group": "", "resources": ["configmaps", "pods", "secrets"]},
             ],
         },

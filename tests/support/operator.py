@@ -61,6 +61,10 @@ class OperatorProcess:
             raise AssertionError(f"the operator ended by itself:\n{self.tail()}")
         return self._get("/readyz") is not None
 
+    def leading(self) -> bool:
+        """Whether it says that it is the one that works."""
+        return "\nrunyard_leader 1.0\n" in self.metrics()
+
     def metrics(self) -> str:
         """The text of /metrics."""
         return self._get("/metrics") or ""
@@ -72,6 +76,20 @@ class OperatorProcess:
                 return text
         except (urllib.error.URLError, OSError):
             return None
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the process, and does not wait for what comes of it."""
+        if self._process is None:
+            raise AssertionError("the operator was not started")
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """The exit code of a process that ends by itself."""
+        if self._process is None:
+            raise AssertionError("the operator was not started")
+        code = self._process.wait(timeout=60)
+        self._process = None
+        return code
 
     def kill(self) -> None:
         """SIGKILL: nothing is cleaned up."""
