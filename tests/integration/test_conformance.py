@@ -1,0 +1,90 @@
+"""Job and TrainJob keep the contract of backends on a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runyard_operator.backends.incluster import InClusterBackend
+from runyard_operator.backends.job.backend import JobBackend
+from runyard_operator.backends.trainjob.backend import TrainJobBackend
+from runyard_operator.conformance import suite
+from runyard_operator.kube import load_configuration
+from testbed.artefacts import Artefacts
+from tests.support.incluster_harness import BadLine, InClusterHarness, TrainJobHarness
+from tests.support.kubectl import Kubectl
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+IMAGE = "testbed.local/worker:dev"
+TRAINER = "manifests/trainer"
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Any) -> Iterator[Kubectl]:
+    """A namespace for all checks, with our CRDs; each check makes a unit of its own in it."""
+    crds = Path(__file__).parents[2] / "crds"
+    with cluster.fresh_namespace(wait=False) as namespace:
+        kube = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
+        kube.run("apply", "--server-side", "--force-conflicts", "-f", str(crds))
+        kube.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crds))
+        yield kube
+
+
+@pytest.fixture(scope="module")
+def trainer(place: Kubectl) -> Iterator[None]:
+    """The Trainer's own CRDs and its runtime for PyTorch; not its controller."""
+    with Artefacts([TRAINER]) as built:
+        base = built.path(TRAINER) / "base"
+        crds = ("-k", str(base / "crds"))
+        runtime = ("-f", str(base / "runtimes" / "torch_distributed.yaml"))
+        place.run("apply", "--server-side", *crds)
+        # kubectl cannot wait for a CRD that has no conditions yet.
+        eventually(
+            lambda: place.result("apply", "--server-side", *runtime).returncode == 0,
+            "the runtime of the Trainer can be made",
+        )
+        yield
+        # Other tests are about a cluster without the Trainer.
+        place.run("delete", *runtime)
+        place.run("delete", "--timeout=60s", *crds)
+
+
+@pytest.fixture
+async def api(cluster: Any) -> AsyncIterator[BadLine]:
+    """A client of the test's cluster, on a line that obeys."""
+    client = BadLine(await load_configuration(str(cluster.kubeconfig)))
+    yield client
+    await client.close()
+
+
+def cases(backend: type[InClusterBackend]) -> tuple[suite.Check, ...]:
+    """The checks that apply to the backend."""
+    return suite.checks(can_suspend=backend.can_suspend)
+
+
+@pytest.mark.parametrize("check", cases(JobBackend))
+async def test_the_job_backend_conforms(
+    check: suite.Check, place: Kubectl, api: BadLine, cluster: Any
+) -> None:
+    """One check on one real Job, whose pods the test moves."""
+    executor = {"job": {"image": IMAGE}}
+    harness = InClusterHarness(place, api, JobBackend, cluster.audit_log, executor)
+    try:
+        await check(harness)
+    finally:
+        harness.close()
+
+
+@pytest.mark.usefixtures("trainer")
+@pytest.mark.parametrize("check", cases(TrainJobBackend))
+async def test_the_train_job_backend_conforms(
+    check: suite.Check, place: Kubectl, api: BadLine, cluster: Any
+) -> None:
+    """One check on one real TrainJob, whose status the test writes."""
+    executor = {"trainJob": {"image": IMAGE, "numNodes": 1}}
+    await check(TrainJobHarness(place, api, TrainJobBackend, cluster.audit_log, executor))
