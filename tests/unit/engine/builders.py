@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,18 +12,19 @@ from runyard.api import (
     Condition,
     ExperimentSpec,
     ExperimentStatus,
-    Gate,
     Handle,
-    OutputValue,
     ProfileSpec,
     Task,
     UnitPhase,
     UnitSpec,
     UnitStatus,
+    UsedProfile,
 )
-from runyard_operator.engine import effects
-from runyard_operator.engine.experiment import ExperimentDecision, ExperimentView, TaskUnit
+from runyard_operator.engine import effects, naming, slots
+from runyard_operator.engine.check import InvalidSpecError
+from runyard_operator.engine.experiment import ExperimentDecision, ExperimentView, SlotUnit, plan
 from runyard_operator.engine.observation import Observation, State
+from runyard_operator.engine.slots import Layout, Slot
 from runyard_operator.engine.unit import Fact, UnitDecision, UnitView, step
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -42,72 +43,92 @@ def experiment(
     *tasks: Task, profiles: Mapping[str, dict[str, Any]] | None = None, **spec: Any
 ) -> ExperimentView:
     """An experiment that nobody has looked at yet, with our finalizer on it."""
+    known = {
+        name: UsedProfile(name=name, namespace="ns", spec=ProfileSpec.model_validate(each))
+        for name, each in (profiles or {}).items()
+    }
+    model = ExperimentSpec.model_validate({"tasks": [each.to_dict() for each in tasks], **spec})
+    try:
+        layout = slots.layout("exp", model)
+    except InvalidSpecError:
+        layout = None
     return ExperimentView(
         namespace="ns",
         name="exp",
         uid="exp-uid",
         generation=1,
-        spec=ExperimentSpec.model_validate({"tasks": [each.to_dict() for each in tasks], **spec}),
+        spec=model,
+        layout=layout,
         status=ExperimentStatus(observed_generation=-1),
-        profiles={name: ProfileSpec.model_validate(p) for name, p in (profiles or {}).items()},
+        profiles=known,
     )
 
 
-def made(view: ExperimentView, **phases: UnitPhase) -> ExperimentView:
-    """The experiment with the units of the tasks that are named, in these phases.
+def accepted(view: ExperimentView, now: datetime = NOW) -> ExperimentView:
+    """The experiment after it was accepted; none of its units is made."""
+    view = replace(view, status=plan(view, now).status)
+    assert view.accepted, view.status
+    return view
 
-    A task's unit is still gated exactly if it is Pending. A Succeeded one has
-    written its outputs.
+
+def made(view: ExperimentView, **phases: UnitPhase | Sequence[UnitPhase]) -> ExperimentView:
+    """The accepted experiment with the units of the tasks that are named, in these phases.
+
+    The members of a matrix have a sequence of phases, and `-` in a name is written as `_`. A
+    Succeeded unit has written its outputs.
     """
-    units = {
-        each.name: _task_unit(each, phases[each.name])
-        for each in view.spec.tasks
-        if each.name in phases
-    }
-    created = Condition(
-        type="UnitsCreated",
-        status="True",
-        reason="UnitsCreated",
-        last_transition_time=NOW,
-        observed_generation=1,
-    )
-    return replace(
-        view,
-        units=units,
-        status=view.status.model_copy(update={"conditions": [created], "start_time": NOW}),
-    )
+    view = accepted(view)
+    units: dict[Slot, SlotUnit] = {}
+    for name, given in phases.items():
+        place = layout_of(view).tasks[name.replace("_", "-")]
+        each = [given] if isinstance(given, UnitPhase) else given
+        units.update(
+            (slot, _slot_unit(place.task, slot, phase))
+            for slot, phase in zip(place.slots, each, strict=False)
+        )
+    return noted(replace(view, units=units))
 
 
-def _task_unit(of: Task, phase: UnitPhase) -> TaskUnit:
-    gated = phase is UnitPhase.PENDING
-    spec = unit_spec(
-        gates=[Gate(name="dependencies").to_dict()] if gated else [],
-        env=[each.to_dict() for each in of.env],
-        script=of.script.to_dict(),
-    )
+def noted(view: ExperimentView, now: datetime = NOW) -> ExperimentView:
+    """The experiment after its status was written once more."""
+    return replace(view, status=plan(view, now).status)
+
+
+def layout_of(view: ExperimentView) -> Layout:
+    """The slots of an experiment that has a valid graph."""
+    assert view.layout is not None
+    return view.layout
+
+
+def _slot_unit(of: Task, slot: Slot, phase: UnitPhase) -> SlotUnit:
     succeeded = phase is UnitPhase.SUCCEEDED
-    outputs = [OutputValue(name=o.name, value=f"{of.name}-{o.name}") for o in of.outputs]
-    return TaskUnit(
-        uid=f"uid-{of.name}",
-        spec=spec,
-        status=UnitStatus(phase=phase, outputs=outputs if succeeded else [], reason=str(phase)),
+    return SlotUnit(
+        name=naming.unit_name("exp", slot.task, slot.member),
+        uid=f"uid-{slot}",
+        phase=phase,
+        reason=str(phase),
+        outputs={o.name: f"{slot}-{o.name}" for o in of.outputs} if succeeded else {},
     )
 
 
-def told(view: ExperimentView, decision: ExperimentDecision) -> dict[str, str]:
-    """What a decision does to the units, as `{task: "release" | "cancel" | "skip:<reason>"}`."""
+def told(decision: ExperimentDecision) -> dict[str, str]:
+    """What a decision does, by unit or slot.
+
+    `{slot: "create" | "skip:<reason>" | "adopt", unit: "cancel" | "suspend" | "resume"}`
+    """
     said: dict[str, str] = {}
     for effect in decision.effects:
-        assert isinstance(effect, effects.UpdateUnit), effect
-        before = view.units[effect.task]
-        assert effect.uid == before.uid
-        if effect.spec.skip is not None:
-            said[effect.task] = f"skip:{effect.spec.skip.reason}"
-        elif effect.spec.cancel:
-            said[effect.task] = "cancel"
-        else:
-            assert (before.spec.gates, effect.spec.gates) == ([Gate(name="dependencies")], [])
-            said[effect.task] = "release"
+        match effect:
+            case effects.CreateUnit(slot=slot, spec=spec):
+                said[str(slot)] = "adopt" if spec.adopted else "create"
+                if spec.skip is not None:
+                    said[str(slot)] = f"skip:{spec.skip.reason}"
+            case effects.UpdateUnit(name=name, cancel=True):
+                said[name] = "cancel"
+            case effects.UpdateUnit(name=name, suspend=suspend):
+                said[name] = "suspend" if suspend else "resume"
+            case other:
+                said[type(other).__name__] = "yes"
     return said
 
 

@@ -64,7 +64,7 @@ class Operator:
             ),
         )
         self._reconcilers: dict[str, ExperimentReconciler | UnitReconciler] = {
-            "Experiment": ExperimentReconciler(context),
+            "Experiment": ExperimentReconciler(context, {"job": places}),
             "ExecutionUnit": UnitReconciler(context, {"job": places}),
         }
 

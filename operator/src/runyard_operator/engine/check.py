@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import Final
 
 from runyard.api.code import Code
 from runyard.api.constants import MAX_INLINE_CODE_BYTES
+from runyard.api.experiment import UsedProfile
 from runyard.api.task import Work
 from runyard_operator.engine import reasons
+
+MAX_PROFILES_BYTES: Final = 32_768
+"""All profiles of an experiment together, as JSON."""
 
 
 class InvalidSpecError(Exception):
@@ -41,6 +47,21 @@ def work(task: Work, path: str) -> None:
                 f"{path} mounts volume {mount.name!r} at {mount.mount_path}, and has no volume of"
                 " that name: add it to the executor's volumes",
             )
+
+
+def profiles(used: Iterable[UsedProfile]) -> None:
+    """Checks that the profiles of an experiment fit into its status, where they are kept.
+
+    Raises:
+        InvalidSpecError: they are too large.
+    """
+    size = len(json.dumps([each.to_dict() for each in used]))
+    if size > MAX_PROFILES_BYTES:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"the profiles that the tasks use are {size} bytes long together, more than the"
+            f" {MAX_PROFILES_BYTES} that fit: use fewer or smaller ones",
+        )
 
 
 def code(source: Code | None) -> None:

@@ -17,7 +17,9 @@ SUBMITTED: Final = "Submitted"
 RUNNING: Final = "Running"
 SUCCEEDED: Final = "Succeeded"
 BACKEND_REACHABLE: Final = "BackendReachable"
-UNITS_CREATED: Final = "UnitsCreated"
+APPROVED: Final = "Approved"
+DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+SUSPENDED: Final = "Suspended"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
@@ -29,7 +31,9 @@ OURS: Final = frozenset(
         RUNNING,
         SUCCEEDED,
         BACKEND_REACHABLE,
-        UNITS_CREATED,
+        APPROVED,
+        DEADLINE_EXCEEDED,
+        SUSPENDED,
         RECONCILING,
         STALLED,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runyard.api.unit import UnitSpec
+from runyard_operator.engine.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,21 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class CancelJob:
-    """Ask the backend to end the job of the current attempt."""
+    """Ask the backend to end the job of that attempt."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendJob:
+    """Ask the backend to free what the job of that attempt holds."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeJob:
+    """Ask the backend to let the suspended job of that attempt go on."""
 
     attempt: int
 
@@ -37,34 +52,53 @@ class StageCode:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateUnit:
-    """Create the ExecutionUnit of a task; that it exists already is as good."""
+class RenderPlan:
+    """Write down what each backend would get, and submit nothing."""
 
-    task: str
+
+@dataclass(frozen=True, slots=True)
+class CreateUnit:
+    """Create the ExecutionUnit of a slot; that it exists already is as good."""
+
+    slot: Slot
+    name: str
     spec: UnitSpec
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateUnit:
-    """Set the unit's script, env, gates, skip and cancel to those of `spec`.
+    """Cancel, suspend or resume a unit; None leaves a field as it is.
 
     `uid` is a precondition, so that a unit which was deleted meanwhile is not touched.
     """
 
-    task: str
+    name: str
     uid: str
-    spec: UnitSpec
+    cancel: bool | None = None
+    suspend: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteUnit:
-    """Delete the unit of a task; its own finalizer ends its job first."""
+    """Delete a unit; its own finalizer ends its job first."""
 
-    task: str
+    name: str
     uid: str
 
 
-UnitEffect = AddFinalizer | ReleaseFinalizer | Submit | CancelJob
+@dataclass(frozen=True, slots=True)
+class DeleteSelf:
+    """Delete the experiment, whose time to live is over; all that it owns goes with it."""
+
+
+UnitEffect = AddFinalizer | ReleaseFinalizer | Submit | CancelJob | SuspendJob | ResumeJob
 ExperimentEffect = (
-    AddFinalizer | ReleaseFinalizer | StageCode | CreateUnit | UpdateUnit | DeleteUnit
+    AddFinalizer
+    | ReleaseFinalizer
+    | StageCode
+    | RenderPlan
+    | CreateUnit
+    | UpdateUnit
+    | DeleteUnit
+    | DeleteSelf
 )

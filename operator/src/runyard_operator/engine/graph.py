@@ -1,18 +1,45 @@
-"""The DAG: what may start, what never can, and what is wrong with it."""
+"""The DAG: in which order, what may start, and what never can."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
-from runyard.api.constants import MAX_OUTPUT_BYTES
-from runyard.api.task import Dependency, Task, When
+from runyard.api.task import AfterPolicy, Dependency, Task, When
 from runyard.api.unit import UnitPhase
-from runyard_operator.engine import reasons, references
+from runyard_operator.engine import reasons
 from runyard_operator.engine.check import InvalidSpecError
 
-Phases = Mapping[str, UnitPhase]
-"""The phase of each task's unit, by task name."""
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task is, all its members taken together.
+
+    `ended` is its result once every member has ended. `failing` says that it has not ended, and
+    that a member has: it can only end as Failed. `stopping` is the same for Cancelled or Failed.
+    """
+
+    ended: UnitPhase | None = None
+    failing: bool = False
+    stopping: bool = False
+
+
+def progress(members: Iterable[UnitPhase]) -> Progress:
+    """The progress of a task from the phases of its members; a plain task is its only member.
+
+    >>> progress([UnitPhase.SUCCEEDED, UnitPhase.SKIPPED]).ended
+    <UnitPhase.SUCCEEDED: 'Succeeded'>
+    """
+    kinds = set(members)
+    failed, cancelled = UnitPhase.FAILED in kinds, UnitPhase.CANCELLED in kinds
+    if not all(phase.terminal for phase in kinds):
+        return Progress(failing=failed, stopping=failed or cancelled)
+    if failed:
+        return Progress(UnitPhase.FAILED)
+    if cancelled:
+        return Progress(UnitPhase.CANCELLED)
+    return Progress(UnitPhase.SUCCEEDED if UnitPhase.SUCCEEDED in kinds else UnitPhase.SKIPPED)
 
 
 class Readiness(StrEnum):
@@ -23,32 +50,36 @@ class Readiness(StrEnum):
     NEVER = "Never"
 
 
-def edge(dependency: Dependency, parent: UnitPhase) -> Readiness:
+def edge(dependency: Dependency, parent: Progress) -> Readiness:
     """What one edge says, given how far its parent is.
 
-    >>> edge(Dependency(task="a"), UnitPhase.FAILED)
+    >>> edge(Dependency(task="a"), Progress(UnitPhase.FAILED))
     <Readiness.NEVER: 'Never'>
     """
-    if not parent.terminal:
-        return Readiness.WAITING
+    if parent.ended is None:
+        lost = dependency.when is When.SUCCEEDED and parent.stopping
+        return Readiness.NEVER if lost else Readiness.WAITING
     met = {
-        When.SUCCEEDED: parent is UnitPhase.SUCCEEDED,
-        When.FAILED: parent is UnitPhase.FAILED,
+        When.SUCCEEDED: parent.ended is UnitPhase.SUCCEEDED,
+        When.FAILED: parent.ended is UnitPhase.FAILED,
         When.FINISHED: True,
     }[dependency.when]
     return Readiness.READY if met else Readiness.NEVER
 
 
-def readiness(task: Task, phases: Phases) -> tuple[Readiness, Dependency | None]:
-    """What all edges of a task say, and the edge that decides it: all of them must be met."""
-    waiting: Dependency | None = None
-    for dependency in task.after:
-        match edge(dependency, phases[dependency.task]):
-            case Readiness.NEVER:
-                return Readiness.NEVER, dependency
-            case Readiness.WAITING:
-                waiting = waiting or dependency
-    return (Readiness.WAITING, waiting) if waiting else (Readiness.READY, None)
+def readiness(task: Task, parents: Mapping[str, Progress]) -> tuple[Readiness, Dependency | None]:
+    """What all edges of a task say, and the edge that decides it where one does."""
+    verdicts = [(edge(each, parents[each.task]), each) for each in task.after]
+    if not verdicts:
+        return Readiness.READY, None
+    decisive, last = Readiness.NEVER, Readiness.READY
+    if task.after_policy is AfterPolicy.ANY:
+        decisive, last = last, decisive
+    for wanted in (decisive, Readiness.WAITING):
+        for verdict, dependency in verdicts:
+            if verdict is wanted:
+                return verdict, dependency
+    return last, verdicts[-1][1]
 
 
 def in_order(tasks: Iterable[Task]) -> list[Task]:
@@ -93,50 +124,10 @@ def _cycle(waiting: Mapping[str, Task]) -> str:
         path.append(step)
 
 
-def check_references(tasks: Iterable[Task]) -> None:
-    """Checks that every `${tasks.x.outputs.y}` will have a value when its task starts.
-
-    That is so when x declares y and is an ancestor through `Succeeded` edges alone: a task that
-    succeeds has written all the outputs that it declares.
-
-    Raises:
-        InvalidSpecError: with the path of the text that is wrong.
-    """
-    by_name = {task.name: task for task in tasks}
-    for task in by_name.values():
-        surely = _succeeded_ancestors(task, by_name)
-        for reference in references.find(task):
-            where = f"tasks[{task.name}].{reference.path}"
-            if reference.task is None:
-                problem = "is not of the form ${tasks.NAME.outputs.OUTPUT}"
-            elif reference.task not in by_name:
-                problem = f"names {reference.task!r}, which is not a task of this experiment"
-            elif reference.task not in surely:
-                problem = (
-                    f"needs {reference.task!r} to have succeeded: add it to this task's 'after'"
-                    " with when: Succeeded"
-                )
-            elif all(each.name != reference.output for each in by_name[reference.task].outputs):
-                problem = f"names an output that {reference.task!r} does not declare in 'outputs'"
-            else:
-                continue
-            raise InvalidSpecError(
-                reasons.INVALID_REFERENCE, f"{where}: {reference.text} {problem}"
-            )
-        if (path := references.outgrows(task)) is not None:
-            raise InvalidSpecError(
-                reasons.INVALID_REFERENCE,
-                f"tasks[{task.name}].{path}: with values of {MAX_OUTPUT_BYTES} bytes it would be"
-                " too long: name fewer outputs in one text",
-            )
-
-
-def _succeeded_ancestors(task: Task, by_name: Mapping[str, Task]) -> set[str]:
-    found: set[str] = set()
-    stack = [task]
-    while stack:
-        for dependency in stack.pop().after:
-            if dependency.when is When.SUCCEEDED and dependency.task not in found:
-                found.add(dependency.task)
-                stack.append(by_name[dependency.task])
-    return found
+def descendants(roots: Iterable[str], tasks: Iterable[Task]) -> frozenset[str]:
+    """The tasks of that name and all that come after them, by whatever edge."""
+    found = set(roots)
+    for task in in_order(tasks):
+        if any(each.task in found for each in task.after):
+            found.add(task.name)
+    return frozenset(found)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from runyard.api.executor import EXECUTORS, Executor, ExecutorDefaults
+from runyard.api.executor import EXECUTORS, Executor
 from runyard.api.pod import EnvVar
 from runyard.api.profile import ProfileSpec, TaskDefaults
 from runyard.api.task import Task
@@ -65,23 +65,26 @@ def merged(task: Task, defaults: TaskDefaults | None, profiles: Mapping[str, Pro
         ProfileError: see `chain`.
     """
     name = wanted_profile(task, defaults)
-    layers: list[tuple[Sequence[EnvVar], ExecutorDefaults | None]] = [
-        (profile.env, profile.executor) for profile in (chain(name, profiles) if name else [])
-    ]
+    layers: list[ProfileSpec | TaskDefaults | Task] = [*(chain(name, profiles) if name else ())]
     if defaults is not None:
-        layers.append((defaults.env, defaults.executor))
-    layers.append((task.env, task.executor))
+        layers.append(defaults)
+    layers.append(task)
     block_name = next(each for each in EXECUTORS if each in task.executor.to_dict())
     env: list[Any] = []
     block: Values = {}
-    for layer_env, layer_executor in layers:
-        env = _merge_lists(env, [each.to_dict() for each in layer_env], "name")
-        if layer_executor is not None:
-            block = _merge(block, layer_executor.to_dict().get(block_name, {}))
+    last: Values = {}
+    for layer in layers:
+        env = _merge_lists(env, [each.to_dict() for each in layer.env], "name")
+        if layer.executor is not None:
+            block = _merge(block, layer.executor.to_dict().get(block_name, {}))
+        for field in ("retry", "deadlines"):
+            if (value := getattr(layer, field)) is not None:
+                last[field] = value
     return task.model_copy(
         update={
             "env": [EnvVar.model_validate(each) for each in env],
             "executor": Executor.model_validate({block_name: block}),
+            **last,
         }
     )
 

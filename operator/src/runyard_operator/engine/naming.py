@@ -20,9 +20,10 @@ def bounded(name: str, limit: int = MAX_LABEL) -> str:
     return f"{name[: limit - _HASH_CHARACTERS - 1].rstrip('-')}-{digest}"
 
 
-def unit_name(experiment: str, task: str) -> str:
-    """The name of the ExecutionUnit of a task, at most 63 characters."""
-    return bounded(f"{experiment}-{task}")
+def unit_name(experiment: str, task: str, index: int | None = None) -> str:
+    """The name of the ExecutionUnit of a task or matrix member, at most 63 characters."""
+    member = "" if index is None else f"-{index}"
+    return bounded(f"{experiment}-{task}{member}")
 
 
 def attempt_key(uid: str, attempt: int) -> str:

@@ -15,8 +15,9 @@ Worker = Callable[[Key], Awaitable[float | None]]
 
 def build(context: Context) -> Worker:
     """The worker that the queue runs: it returns the seconds until the key's next turn."""
-    experiments = ExperimentReconciler(context)
-    units = UnitReconciler(context, build_backends(context.kube, context.store, context.config))
+    backends = build_backends(context.kube, context.store, context.config)
+    experiments = ExperimentReconciler(context, backends)
+    units = UnitReconciler(context, backends)
     by_kind: dict[str, Worker] = {
         "Experiment": experiments.reconcile,
         "ExecutionUnit": units.reconcile,

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
 
-from runyard.api.code import Code
-from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT
-from runyard.api.experiment import ExperimentSpec
-from runyard.api.profile import ProfileSpec
-from runyard_operator.bundles.bundle import BundleError
+from runyard.api.constants import API_VERSION
+from runyard_operator.backends.base import Backend, Unreachable
 from runyard_operator.context import Context
-from runyard_operator.engine import conditions, effects, merge, naming
+from runyard_operator.engine import effects
 from runyard_operator.engine.experiment import (
     ExperimentDecision,
     ExperimentView,
-    Foreign,
-    TaskUnit,
+    Planned,
+    making,
     plan,
 )
 from runyard_operator.kube.api import Object
-from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound
+from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from runyard_operator.kube.resources import Ref
+from runyard_operator.points import Point
 from runyard_operator.queue import Key
 from runyard_operator.reconcile import code, manifests, views
+from runyard_operator.reconcile.gathering import UNIT, Gatherer
+from runyard_operator.reconcile.planning import Planner
 from runyard_operator.reconcile.writer import StaleError, Writer, refresh
 
-KIND = "Experiment"
-UNIT = "ExecutionUnit"
-
-
-@dataclass(slots=True)
-class _Units:
-    own: dict[str, TaskUnit] = field(default_factory=dict)
-    foreign: dict[str, Foreign] = field(default_factory=dict)
+KIND: Final = "Experiment"
+SOFT: Final = timedelta(seconds=1)
+"""How long a status that only counts on may wait for what else happens."""
+AT_ONCE: Final = 16
+"""Units that are created at the same time."""
 
 
 class ExperimentReconciler:
-    """Brings experiments forward, one pass at a time; it remembers nothing between passes."""
+    """Brings experiments forward, one pass at a time.
 
-    def __init__(self, context: Context) -> None:
+    Between passes it remembers only what follows from the specs, and when it last wrote.
+    """
+
+    def __init__(self, context: Context, backends: Mapping[str, Backend]) -> None:
         self._context = context
+        self._gatherer = Gatherer(context)
+        self._planner = Planner(context, backends)
+        self._written: dict[str, datetime] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; the seconds until the next one, or None to wait for an event."""
@@ -47,150 +53,161 @@ class ExperimentReconciler:
         if obj is None:
             return None
         try:
-            view = await self._gather(obj)
-            decision = plan(view, self._context.now())
-            writer = Writer(self._context, obj)
-            await writer.publish(view.status, decision.status, acts=bool(decision.effects))
-            await self._act(writer, decision)
+            return await self._pass(obj)
         except StaleError:
             return 0.0
-        return decision.requeue_after
 
-    async def _gather(self, obj: Object) -> ExperimentView:
-        metadata = obj["metadata"]
-        spec = views.experiment_spec(obj)
-        status = views.experiment_status(obj)
-        made = conditions.is_true(status.conditions, conditions.UNITS_CREATED)
-        ended = status.completion_time is not None
-        units = await self._units(obj, spec, verify=(made or spec.cancel) and not ended)
-        staged = None if made else self._staged(spec)
-        return ExperimentView(
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 0),
-            spec=spec,
-            status=status,
-            units=units.own,
-            foreign=units.foreign,
-            profiles=self._profiles(metadata["namespace"], spec),
-            staged_code=staged,
-            deleting=views.deleting(obj),
-            finalizer=views.has_finalizer(obj),
-        )
-
-    def _staged(self, spec: ExperimentSpec) -> Code | None:
-        try:
-            return code.staged(spec.code) if spec.code else None
-        except BundleError:
-            # The engine refuses such files with a message for the user.
-            return None
-
-    async def _units(self, obj: Object, spec: ExperimentSpec, *, verify: bool) -> _Units:
-        """The units by task. Where a cache's "no" would count, the API server is asked."""
-        uid = obj["metadata"]["uid"]
-        units = _Units()
-        live = await self._live_units(obj) if views.deleting(obj) else None
-        for task in spec.tasks:
-            ref = self._unit_ref(obj, task.name)
-            if live is not None:
-                found = live.get(ref.name)
+    async def _pass(self, obj: Object) -> float | None:
+        view = await self._gatherer.view(obj)
+        writer = Writer(self._context, obj)
+        fact: Planned | None = None
+        while True:
+            decision = plan(view, self._context.now(), fact)
+            if decision.soft and self._may_wait(view):
+                wait: float | None = SOFT.total_seconds()
             else:
-                found = self._context.store.get(ref)
-                if found is None and verify:
-                    found = await refresh(self._context, ref)
-            if found is None:
-                continue
-            if views.controlled_by(found, uid):
-                units.own[task.name] = views.task_unit(found)
-            else:
-                units.foreign[task.name] = Foreign(ref.name, views.deleting(found))
-        return units
+                wait = decision.requeue_after
+                await self._publish(writer, view, decision)
+            fact = await self._act(writer, view, decision)
+            if fact is None:
+                return wait
+            view = await self._gatherer.view(writer.obj)
 
-    async def _live_units(self, obj: Object) -> dict[str, Object]:
-        """Before the experiment lets go of its finalizer, no cache may say that no unit is left."""
-        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        selector = f"{LABEL_EXPERIMENT}={name}"
-        found = await self._context.kube.list(
-            API_VERSION, UNIT, namespace=namespace, label_selector=selector
-        )
-        return {each["metadata"]["name"]: each for each in found}
+    def _may_wait(self, view: ExperimentView) -> bool:
+        """Whether the last write is so fresh that this one can take more with it."""
+        last = self._written.get(view.uid)
+        return last is not None and timedelta(0) <= self._context.now() - last < SOFT
 
-    def _profiles(self, namespace: str, spec: ExperimentSpec) -> dict[str, ProfileSpec]:
-        """The profiles that the tasks name and what those extend, the namespace's own first."""
-        wanted = [
-            name for task in spec.tasks if (name := merge.wanted_profile(task, spec.defaults))
-        ]
-        found: dict[str, ProfileSpec] = {}
-        while wanted:
-            name = wanted.pop()
-            if name in found:
-                continue
-            for place in (namespace, self._context.config.operator_namespace):
-                obj = self._context.store.get(Ref(API_VERSION, "ExecutionProfile", name, place))
-                if obj is not None:
-                    found[name] = ProfileSpec.model_validate(obj["spec"])
-                    wanted.extend(filter(None, [found[name].extends]))
-                    break
-        return found
+    async def _publish(
+        self, writer: Writer, view: ExperimentView, decision: ExperimentDecision
+    ) -> None:
+        self._context.point(Point.EXPERIMENT_STATUS_BEFORE)
+        await writer.publish(view.status, decision.status, acts=bool(decision.effects))
+        self._context.point(Point.EXPERIMENT_STATUS_AFTER)
+        if decision.status.completion_time is not None:
+            self._written.pop(view.uid, None)
+        elif decision.status != view.status:
+            self._written[view.uid] = self._context.now()
 
-    async def _act(self, writer: Writer, decision: ExperimentDecision) -> None:
+    async def _act(
+        self, writer: Writer, view: ExperimentView, decision: ExperimentDecision
+    ) -> Planned | None:
+        """Runs the effects in order; a plan that was rendered is a fact to decide on again."""
+        creations = [each for each in decision.effects if isinstance(each, effects.CreateUnit)]
         for effect in decision.effects:
             match effect:
                 case effects.AddFinalizer():
+                    self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
                     await writer.add_finalizer()
+                    self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
                 case effects.ReleaseFinalizer():
+                    self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
                     await writer.release_finalizer()
+                    self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
                 case effects.StageCode():
                     await self._stage(writer.obj)
-                case effects.CreateUnit():
-                    await self._create(writer.obj, effect)
+                case effects.RenderPlan():
+                    return await self._plan(writer.obj, view)
                 case effects.UpdateUnit():
                     await self._update(writer.obj, effect)
                 case effects.DeleteUnit():
                     await self._delete(writer.obj, effect)
+                case effects.DeleteSelf():
+                    await self._delete_self(writer.obj)
+                case effects.CreateUnit():
+                    pass  # below, several at once
+        await self._create(writer.obj, creations)
+        return None
+
+    async def _plan(self, obj: Object, view: ExperimentView) -> Planned:
+        layout = view.layout
+        if layout is None:
+            raise ValueError(f"experiment {view.name} was accepted without a layout")
+        maker = making.Maker(view, layout, {})
+        specs = [(name, maker.known(next(place.slots))) for name, place in layout.tasks.items()]
+        try:
+            rendered = await self._planner.render(
+                obj,
+                specs,
+                members={
+                    name: place.size
+                    for name, place in layout.tasks.items()
+                    if place.members is not None
+                },
+                profiles=view.used_profiles,
+            )
+        except Unreachable as error:
+            raise Unavailable(error.message) from error
+        return Planned(rendered.config_map, rendered.digest, rendered.problems)
 
     async def _stage(self, obj: Object) -> None:
         source = views.experiment_spec(obj).code
         manifest = code.config_map(source, obj) if source else None
         if manifest is not None:
             manager = f"runyard-experiment-{obj['metadata']['uid']}"
+            self._context.point(Point.EXPERIMENT_STAGE_BEFORE)
             await self._context.kube.apply(manifest, manager=manager)
+            self._context.point(Point.EXPERIMENT_STAGE_AFTER)
 
-    async def _create(self, obj: Object, effect: effects.CreateUnit) -> None:
-        manifest = manifests.unit(obj, effect.task, effect.spec)
+    async def _create(self, obj: Object, creations: list[effects.CreateUnit]) -> None:
+        """Creates units, a few at the same time; what one failure leaves is made again later."""
+        if len(creations) < AT_ONCE:
+            for each in creations:
+                await self._create_one(obj, each)
+            return
+        for start in range(0, len(creations), AT_ONCE):
+            async with asyncio.TaskGroup() as group:
+                for each in creations[start : start + AT_ONCE]:
+                    group.create_task(self._create_one(obj, each))
+
+    async def _create_one(self, obj: Object, effect: effects.CreateUnit) -> None:
+        manifest = manifests.unit(obj, effect.name, effect.spec)
+        self._context.point(Point.EXPERIMENT_CREATE_BEFORE)
         try:
             self._context.store.put(await self._context.kube.create(manifest))
         except AlreadyExists:
             # Ours from before a crash, or somebody else's: the next pass sees which.
             await refresh(self._context, Ref.of(manifest))
-        self._wake(obj, effect.task)
+            self._context.queue.add(
+                Key(KIND, obj["metadata"]["namespace"], obj["metadata"]["name"])
+            )
+        self._context.point(Point.EXPERIMENT_CREATE_AFTER)
+        self._wake(obj, effect.name)
 
     async def _update(self, obj: Object, effect: effects.UpdateUnit) -> None:
-        ref = self._unit_ref(obj, effect.task)
+        ref = self._unit_ref(obj, effect.name)
         current = self._context.store.get(ref)
-        operations = manifests.unit_patch(current, effect.uid, effect.spec) if current else []
+        operations = manifests.unit_patch(current, effect) if current else []
         if not operations:
             return
+        self._context.point(Point.EXPERIMENT_UPDATE_BEFORE)
         try:
             self._context.store.put(await self._context.kube.json_patch(ref, operations))
         except (Conflict, NotFound) as error:
             await refresh(self._context, ref)
             raise StaleError(f"{ref} has changed meanwhile") from error
-        self._wake(obj, effect.task)
+        self._context.point(Point.EXPERIMENT_UPDATE_AFTER)
+        self._wake(obj, effect.name)
 
     async def _delete(self, obj: Object, effect: effects.DeleteUnit) -> None:
-        ref = self._unit_ref(obj, effect.task)
+        ref = self._unit_ref(obj, effect.name)
+        self._context.point(Point.EXPERIMENT_DELETE_BEFORE)
         try:
             await self._context.kube.delete(ref, uid=effect.uid)
         except Conflict:
             await refresh(self._context, ref)
+        self._context.point(Point.EXPERIMENT_DELETE_AFTER)
 
-    def _unit_ref(self, obj: Object, task: str) -> Ref:
-        metadata = obj["metadata"]
-        name = naming.unit_name(metadata["name"], task)
-        return Ref(API_VERSION, UNIT, name, metadata["namespace"])
+    async def _delete_self(self, obj: Object) -> None:
+        ref = Ref.of(obj)
+        try:
+            await self._context.kube.delete(ref, uid=obj["metadata"]["uid"])
+        except Conflict as error:
+            await refresh(self._context, ref)
+            raise StaleError(f"{ref} is another object by now") from error
 
-    def _wake(self, obj: Object, task: str) -> None:
-        ref = self._unit_ref(obj, task)
-        self._context.queue.add(Key(UNIT, ref.namespace or "", ref.name))
+    def _unit_ref(self, obj: Object, name: str) -> Ref:
+        return Ref(API_VERSION, UNIT, name, obj["metadata"]["namespace"])
+
+    def _wake(self, obj: Object, name: str) -> None:
+        self._context.queue.add(Key(UNIT, obj["metadata"]["namespace"], name))

@@ -11,20 +11,18 @@ from runyard.api.constants import (
     FINALIZER,
     LABEL_EXPERIMENT,
     LABEL_MANAGED_BY,
+    LABEL_MEMBER,
     LABEL_TASK,
     MANAGED_BY,
 )
 from runyard.api.unit import UnitSpec
-from runyard_operator.engine import naming
+from runyard_operator.engine.effects import UpdateUnit
 
 STATUS_MANAGER: Final = "runyard-operator"
 
 Manifest = dict[str, Any]
 Patch = list[dict[str, Any]]
 Object = Mapping[str, Any]
-
-_CHANGING: Final = ("script", "env", "gates", "skip", "cancel")
-"""The fields of a unit that its experiment may still change."""
 
 
 def status(obj: Object, new: ApiModel) -> Manifest:
@@ -55,38 +53,47 @@ def owner(obj: Object) -> dict[str, Any]:
     }
 
 
-def unit(experiment: Object, task: str, spec: UnitSpec) -> Manifest:
-    """The ExecutionUnit of a task, born with our finalizer: no job can ever precede it."""
-    name = experiment["metadata"]["name"]
+def unit(experiment: Object, name: str, spec: UnitSpec) -> Manifest:
+    """The ExecutionUnit of a slot, born with our finalizer: no job can ever precede it.
+
+    One that will never have a job needs none.
+    """
+    owned_by = experiment["metadata"]["name"]
+    labels = {
+        LABEL_EXPERIMENT: owned_by,
+        LABEL_TASK: spec.task or name,
+        LABEL_MANAGED_BY: MANAGED_BY,
+    }
+    if spec.member is not None:
+        labels[LABEL_MEMBER] = str(spec.member.index)
+    metadata: Manifest = {
+        "name": name,
+        "namespace": experiment["metadata"]["namespace"],
+        "labels": labels,
+        "ownerReferences": [owner(experiment)],
+    }
+    if spec.skip is None and spec.adopted is None:
+        metadata["finalizers"] = [FINALIZER]
     return {
         "apiVersion": API_VERSION,
         "kind": "ExecutionUnit",
-        "metadata": {
-            "name": naming.unit_name(name, task),
-            "namespace": experiment["metadata"]["namespace"],
-            "labels": {
-                LABEL_EXPERIMENT: name,
-                LABEL_TASK: task,
-                LABEL_MANAGED_BY: MANAGED_BY,
-            },
-            "finalizers": [FINALIZER],
-            "ownerReferences": [owner(experiment)],
-        },
+        "metadata": metadata,
         "spec": spec.to_dict(),
     }
 
 
-def unit_patch(current: Object, uid: str, spec: UnitSpec) -> Patch:
-    """The difference between a unit and `spec`, as operations that fail on any other state."""
-    wanted = spec.to_dict()
+def unit_patch(current: Object, change: UpdateUnit) -> Patch:
+    """What a change alters on a unit, as operations that fail on any other state."""
+    wanted = {"cancel": change.cancel, "suspend": change.suspend}
     changes: Patch = [
-        {"op": "add", "path": f"/spec/{field}", "value": wanted[field]}
-        for field in _CHANGING
-        if field in wanted and current["spec"].get(field) != wanted[field]
+        {"op": "add", "path": f"/spec/{field}", "value": value}
+        for field, value in wanted.items()
+        if value is not None and current["spec"].get(field, False) != value
     ]
     if not changes:
         return []
-    return [{"op": "test", "path": "/metadata/uid", "value": uid}, _unchanged(current), *changes]
+    uid = {"op": "test", "path": "/metadata/uid", "value": change.uid}
+    return [uid, _unchanged(current), *changes]
 
 
 def add_finalizer(obj: Object) -> Patch:

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from runyard.api.base import ApiModel
 from runyard.api.constants import FINALIZER
 from runyard.api.experiment import ExperimentSpec, ExperimentStatus
-from runyard.api.unit import UnitSpec, UnitStatus
-from runyard_operator.engine import conditions
-from runyard_operator.engine.experiment import TaskUnit
+from runyard.api.unit import UnitPhase, UnitSpec, UnitStatus
+from runyard_operator.engine import conditions, reasons
+from runyard_operator.engine.experiment import SlotUnit
+from runyard_operator.engine.slots import Slot
 from runyard_operator.engine.unit import UnitView
 
 Object = Mapping[str, Any]
@@ -48,13 +49,29 @@ def unit_view(obj: Object) -> UnitView:
     )
 
 
-def task_unit(obj: Object) -> TaskUnit:
-    """An ExecutionUnit as its experiment sees it."""
-    return TaskUnit(
-        uid=obj["metadata"]["uid"],
-        spec=UnitSpec.model_validate(obj["spec"]),
-        status=read_status(UnitStatus, obj),
+def slot(obj: Object) -> Slot:
+    """Which slot of its experiment an ExecutionUnit was made for."""
+    spec = obj["spec"]
+    member = spec.get("member")
+    return Slot(spec.get("task", ""), member["index"] if member else None)
+
+
+def slot_unit(obj: Object) -> SlotUnit:
+    """An ExecutionUnit as its experiment sees it; read without models, for there may be many."""
+    metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    suspend = spec.get("suspend", False)
+    return SlotUnit(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        phase=UnitPhase(status.get("phase") or UnitPhase.PENDING),
         deleting=deleting(obj),
+        cancel=spec.get("cancel", False),
+        suspend=suspend,
+        suspended=suspend and status.get("reason") == reasons.SUSPENDED,
+        skip=spec["skip"]["reason"] if "skip" in spec else None,
+        reason=status.get("reason"),
+        message=status.get("message"),
+        outputs={each["name"]: each["value"] for each in status.get("outputs") or ()},
     )
 
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from runyard_operator.engine.experiment.plan import plan
 from runyard_operator.engine.experiment.view import (
+    Earlier,
     ExperimentDecision,
     ExperimentView,
     Foreign,
-    TaskUnit,
+    Planned,
+    SlotUnit,
 )
 
-__all__ = ["ExperimentDecision", "ExperimentView", "Foreign", "TaskUnit", "plan"]
+__all__ = [
+    "Earlier",
+    "ExperimentDecision",
+    "ExperimentView",
+    "Foreign",
+    "Planned",
+    "SlotUnit",
+    "plan",
+]

@@ -1,110 +1,248 @@
 """The life of an Experiment: `plan` looks at it and all its units and decides.
 
-The order of the questions is the behaviour: ended? being deleted? acceptable? its units made?
-then each task's next step, and last whether everything has ended.
+The order of the questions is the behaviour: being deleted? ended? acceptable? only to be planned?
+then each slot's next step, and last whether everything has ended.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from runyard.api.experiment import ExperimentPhase, ExperimentStatus
-from runyard.api.task import Task
-from runyard_operator.engine import check, conditions, effects, graph, merge, pace, reasons
+from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode
+from runyard_operator.engine import (
+    check,
+    checked_references,
+    conditions,
+    effects,
+    merge,
+    pace,
+    reasons,
+    slots,
+)
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.experiment import status, tasks
-from runyard_operator.engine.experiment.view import ExperimentDecision, ExperimentView
+from runyard_operator.engine.experiment import making, outcome, status, tasks
+from runyard_operator.engine.experiment.tasks import Advance
+from runyard_operator.engine.experiment.view import (
+    ExperimentDecision,
+    ExperimentView,
+    Foreign,
+    Planned,
+)
+from runyard_operator.engine.slots import Layout
 
 
-def plan(view: ExperimentView, now: datetime) -> ExperimentDecision:
+def plan(view: ExperimentView, now: datetime, fact: Planned | None = None) -> ExperimentDecision:
     """Decides what becomes of the experiment. Pure; a second run changes nothing."""
     if view.deleting:
         return _deleting(view, now)
     if view.ended:
-        seen = view.status.model_copy(update={"observed_generation": view.generation})
-        release = (effects.ReleaseFinalizer(),) if view.finalizer else ()
-        return ExperimentDecision(seen, release)
-    if conditions.is_true(view.status.conditions, conditions.UNITS_CREATED):
-        # The units carry all that they inherit: from here on a profile may change or go.
-        return _advance(view, graph.in_order(view.spec.tasks), now)
-    if view.spec.cancel:
-        return _wind_down(view, status.ended(view, tasks.written(view), now), now)
-    return _prepare(view, now)
+        return _ended(view, now)
+    if not view.accepted:
+        return _prepare(view, now)
+    layout = view.layout or slots.layout(view.name, view.spec)
+    if view.spec.mode is Mode.PLAN:
+        return _planning(view, fact, now)
+    return _advance(view, layout, now)
+
+
+def _ended(view: ExperimentView, now: datetime) -> ExperimentDecision:
+    """Nothing reopens it; its time to live may end it for good."""
+    seen = view.status.model_copy(update={"observed_generation": view.generation})
+    if view.finalizer:
+        return ExperimentDecision(seen, (effects.ReleaseFinalizer(),))
+    ttl, end = view.spec.ttl_seconds_after_finished, view.status.completion_time
+    if ttl is None or end is None:
+        return ExperimentDecision(seen)
+    left = (end + timedelta(seconds=ttl) - now).total_seconds()
+    if left > 0:
+        return ExperimentDecision(seen, requeue_after=left)
+    return ExperimentDecision(seen, (effects.DeleteSelf(),), requeue_after=pace.RETRY)
 
 
 def _prepare(view: ExperimentView, now: datetime) -> ExperimentDecision:
-    """Checks the spec with all that it inherits, then makes the units."""
-    try:
-        ordered = graph.in_order(
-            [merge.merged(task, view.spec.defaults, view.profiles) for task in view.spec.tasks]
+    """Checks the spec with all that it inherits, and writes down what it was accepted with."""
+    if view.spec.cancel:
+        end = status.ended(
+            view,
+            ExperimentPhase.CANCELLED,
+            reasons.CANCEL_REQUESTED,
+            "cancelled before it started",
+            now,
         )
-        graph.check_references(ordered)
-        for task in ordered:
-            check.work(task, f"tasks[{task.name}]")
+        return ExperimentDecision(end, requeue_after=0.0)
+    try:
+        layout = slots.layout(view.name, view.spec)
+        merged = making.merged_tasks(view, layout)
+        checked_references.check(view.spec, layout, merged)
+        for task in merged.values():
+            where = "finally" if layout.tasks[task.name].final else "tasks"
+            check.work(task, f"{where}[{task.name}]")
         check.code(view.spec.code)
+        check.profiles(view.profiles.values())
     except check.InvalidSpecError as error:
         refused = status.rejected(view, error.reason, str(error), now)
-        return _wind_down(view, refused, now)
+        return ExperimentDecision(refused, requeue_after=0.0)
     except merge.ProfileError as error:
         # A profile may still be written or mended: wait for it, its event brings us back.
-        decision = status.stalled(view, error.reason, str(error), now)
-        return ExperimentDecision(decision, requeue_after=pace.STALLED)
+        return _stalled(view, error.reason, str(error), now)
+    if view.earlier is None and view.spec.rerun_of is not None:
+        message = (
+            f"rerunOf names the Experiment {view.spec.rerun_of.name!r}, which does not exist in"
+            " this namespace: correct the name, or create the experiment without it"
+        )
+        return _stalled(view, reasons.RERUN_NOT_FOUND, message, now)
     if not view.finalizer:
         waiting = status.going_on(view, ExperimentPhase.PENDING, (), now)
         return ExperimentDecision(waiting, (effects.AddFinalizer(),))
-    return _create_units(view, ordered, now)
-
-
-def _wind_down(view: ExperimentView, end: ExperimentStatus, now: datetime) -> ExperimentDecision:
-    """The end of an experiment before all its units were made; those that exist end first."""
-    alive = {name: unit for name, unit in view.units.items() if not unit.phase.terminal}
-    if not alive:
-        return ExperimentDecision(end, requeue_after=0.0)
-    cancels = tuple(
-        effect for name, unit in alive.items() if (effect := tasks.cancel(name, unit)) is not None
+    fresh = tasks.look(view, layout)
+    accepted = status.going_on(
+        view,
+        ExperimentPhase.RUNNING,
+        (),
+        now,
+        profiles=list(view.profiles.values()),
+        **status.progressing(view, layout, fresh),
     )
-    leaving = status.going_on(view, ExperimentPhase.CANCELLING, (), now)
-    return ExperimentDecision(leaving, cancels, requeue_after=pace.RECHECK)
+    return ExperimentDecision(accepted, requeue_after=0.0)
 
 
-def _create_units(view: ExperimentView, ordered: list[Task], now: datetime) -> ExperimentDecision:
-    """All units are made before any is released, and after that never again.
+def _stalled(view: ExperimentView, reason: str, message: str, now: datetime) -> ExperimentDecision:
+    blocked = status.stalled(view, reason, message, now)
+    return ExperimentDecision(blocked, requeue_after=pace.STALLED)
 
-    So a unit that is missing later was deleted by somebody, and its task is not run twice.
-    """
-    for name, foreign in view.foreign.items():
-        if foreign.deleting:
-            message = f"waiting for an older ExecutionUnit {foreign.name} to go"
-            waiting = status.going_on(view, ExperimentPhase.PENDING, (), now, message)
-            return ExperimentDecision(waiting, requeue_after=pace.RETRY)
-        message = (
-            f"ExecutionUnit {foreign.name}, needed for task {name!r}, exists and belongs to"
-            " somebody else: delete it, or give the experiment another name"
+
+def _planning(view: ExperimentView, fact: Planned | None, now: datetime) -> ExperimentDecision:
+    if view.spec.cancel:
+        end = status.ended(
+            view, ExperimentPhase.CANCELLED, reasons.CANCEL_REQUESTED, "cancelled", now
         )
-        blocked = status.stalled(view, reasons.NAME_CONFLICT, message, now)
-        return ExperimentDecision(blocked, requeue_after=pace.STALLED)
-    missing = [task for task in ordered if task.name not in view.units]
-    if missing:
-        waiting = status.going_on(view, ExperimentPhase.PENDING, (), now)
-        staged = (effects.StageCode(),) if view.spec.code else ()
-        created = tuple(tasks.create(view, task) for task in missing)
-        return ExperimentDecision(waiting, (*staged, *created), requeue_after=0.0)
-    made = (Want(conditions.UNITS_CREATED, "True", reasons.UNITS_CREATED),)
-    return ExperimentDecision(
-        status.going_on(view, ExperimentPhase.RUNNING, made, now), requeue_after=0.0
-    )
+        return ExperimentDecision(end, requeue_after=0.0)
+    if fact is None:
+        return ExperimentDecision(view.status, (effects.RenderPlan(),), pace.RETRY)
+    where = f"ConfigMap {fact.config_map}"
+    written = {"plan": {"config_map": fact.config_map, "digest": fact.digest}}
+    if fact.problems:
+        phase, reason = ExperimentPhase.FAILED, reasons.PLAN_FAILED
+        message = f"{fact.problems[0]} ({len(fact.problems)} in all, see {where})"
+    else:
+        phase, reason = ExperimentPhase.SUCCEEDED, reasons.PLANNED
+        message = f"{len(view.spec.tasks) + len(view.spec.finally_)} tasks planned, see {where}"
+    end = status.ended(view, phase, reason, message, now)
+    new = ExperimentStatus.model_validate({**end.model_dump(), **written})
+    return ExperimentDecision(new, requeue_after=0.0)
 
 
-def _advance(view: ExperimentView, ordered: list[Task], now: datetime) -> ExperimentDecision:
-    written = tasks.written(view)
+def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentDecision:
+    resumed = not view.spec.suspend and _is(view, conditions.SUSPENDED)
+    start = now if resumed else view.status.start_time
+    deadline = _deadline(view, layout, start)
+    exceeded = _is(view, conditions.DEADLINE_EXCEEDED) or (deadline is not None and now >= deadline)
+    advance = tasks.Stepper(view, layout, exceeded=exceeded).run()
+    told = status.progressing(view, layout, advance)
+    wants = _wants(view, advance, exceeded=exceeded)
+    # What a unit says is a fact; what this pass wants is only on its way.
+    written = tasks.look(view, layout).phases
     if all(phase.terminal for phase in written.values()):
-        return ExperimentDecision(status.ended(view, written, now), requeue_after=0.0)
-    steps = tasks.advance(view, ordered)
-    phase = ExperimentPhase.CANCELLING if view.spec.cancel else ExperimentPhase.RUNNING
-    wanted = tuple(step.effect for step in steps.values() if step.effect is not None)
-    return ExperimentDecision(
-        status.going_on(view, phase, (), now), wanted, requeue_after=pace.RECHECK
+        return _finish(view, layout, advance, told, now)
+    if (foreign := tasks.in_the_way(view, advance.effects)) is not None:
+        return _blocked(view, advance, foreign, now)
+    phase = _phase(view, layout, advance, exceeded=exceeded)
+    message = status.running_message(advance)
+    if phase is ExperimentPhase.SUSPENDED:
+        message = _suspended_message(view)
+    new = status.going_on(view, phase, wants, now, message, start_time=start or now, **told)
+    wanted = advance.effects
+    if view.spec.code and tasks.nothing_made(view) and advance.made:
+        wanted = [effects.StageCode(), *wanted]
+    again = pace.RECHECK
+    if advance.made == tasks.MAX_MADE or told["tasks"] != view.status.tasks:
+        again = 0.0
+    elif deadline is not None and not exceeded:
+        again = min(again, max((deadline - now).total_seconds(), 0.0))
+    return ExperimentDecision(new, tuple(wanted), again, soft=status.is_soft(view.status, new))
+
+
+def _is(view: ExperimentView, condition: str) -> bool:
+    return conditions.is_true(view.status.conditions, condition)
+
+
+def _deadline(view: ExperimentView, layout: Layout, start: datetime | None) -> datetime | None:
+    """When the whole experiment must be over; no clock runs while it is suspended or `finally` is
+    all that is left."""
+    seconds = view.spec.active_deadline_seconds
+    if seconds is None or start is None or view.spec.suspend:
+        return None
+    if outcome.main_ended(layout, tasks.look(view, layout).phases):
+        return None
+    return start + timedelta(seconds=seconds)
+
+
+def _wants(view: ExperimentView, advance: Advance, *, exceeded: bool) -> tuple[Want, ...]:
+    wants: list[Want] = []
+    if view.spec.suspend or conditions.find(view.status.conditions, conditions.SUSPENDED):
+        reason = reasons.SUSPENDED if view.spec.suspend else reasons.NONE
+        wants.append(Want(conditions.SUSPENDED, conditions.truth(view.spec.suspend), reason))
+    if exceeded:
+        wants.append(Want(conditions.DEADLINE_EXCEEDED, "True", reasons.DEADLINE_EXCEEDED))
+    if advance.awaiting:
+        message = f"approve {status.named(advance.awaiting)} in spec.approvals"
+        wants.append(Want(conditions.APPROVED, "False", reasons.AWAITING_APPROVAL, message))
+    elif conditions.find(view.status.conditions, conditions.APPROVED):
+        wants.append(Want(conditions.APPROVED, "True", reasons.NONE))
+    return tuple(wants)
+
+
+def _phase(
+    view: ExperimentView, layout: Layout, advance: Advance, *, exceeded: bool
+) -> ExperimentPhase:
+    if view.spec.cancel or exceeded:
+        left = outcome.main_ended(layout, advance.phases)
+        return ExperimentPhase.RUNNING if left else ExperimentPhase.CANCELLING
+    return ExperimentPhase.SUSPENDED if view.spec.suspend else ExperimentPhase.RUNNING
+
+
+def _suspended_message(view: ExperimentView) -> str:
+    busy = [u.name for u in view.units.values() if not u.phase.terminal and not u.suspended]
+    return f"not yet suspended: {status.named(busy)}" if busy else ""
+
+
+def _blocked(
+    view: ExperimentView, advance: Advance, foreign: Foreign, now: datetime
+) -> ExperimentDecision:
+    """A name is taken: what needs no new unit goes on, and none is made."""
+    wanted = tuple(each for each in advance.effects if not isinstance(each, effects.CreateUnit))
+    if foreign.deleting:
+        message = f"waiting for an older ExecutionUnit {foreign.name} to go"
+        waiting = status.going_on(view, ExperimentPhase.RUNNING, (), now, message)
+        return ExperimentDecision(waiting, wanted, requeue_after=pace.RETRY)
+    message = (
+        f"ExecutionUnit {foreign.name} exists and belongs to somebody else: delete it, or give the"
+        " experiment another name"
     )
+    blocked = status.stalled(view, reasons.NAME_CONFLICT, message, now)
+    return ExperimentDecision(blocked, wanted, requeue_after=pace.STALLED)
+
+
+def _finish(
+    view: ExperimentView, layout: Layout, advance: Advance, told: dict[str, object], now: datetime
+) -> ExperimentDecision:
+    exceeded = _is(view, conditions.DEADLINE_EXCEEDED)
+    phase, because = outcome.result(
+        layout, advance.phases, cancel=view.spec.cancel, exceeded=exceeded
+    )
+    match phase:
+        case ExperimentPhase.CANCELLED:
+            reason, message = reasons.CANCEL_REQUESTED, f"cancelled: {status.named(because)}"
+        case ExperimentPhase.FAILED if because and not exceeded:
+            reason, message = reasons.TASKS_FAILED, f"failed: {status.named(because)}"
+        case ExperimentPhase.FAILED:
+            reason = reasons.DEADLINE_EXCEEDED
+            seconds = view.spec.active_deadline_seconds
+            message = f"not over after activeDeadlineSeconds = {seconds}"
+        case _:
+            reason, message = reasons.SUCCEEDED, ""
+    end = status.ended(view, phase, reason, message, now, **told)
+    return ExperimentDecision(end, requeue_after=0.0)
 
 
 def _deleting(view: ExperimentView, now: datetime) -> ExperimentDecision:
@@ -113,7 +251,7 @@ def _deleting(view: ExperimentView, now: datetime) -> ExperimentDecision:
         release = (effects.ReleaseFinalizer(),) if view.finalizer else ()
         return ExperimentDecision(view.status, release)
     doomed = tuple(
-        effects.DeleteUnit(name, unit.uid) for name, unit in view.units.items() if not unit.deleting
+        effects.DeleteUnit(unit.name, unit.uid) for unit in view.units.values() if not unit.deleting
     )
     if view.ended or not view.finalizer:
         return ExperimentDecision(view.status, doomed, requeue_after=pace.RETRY)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from runyard.api.experiment import ExperimentPhase, ExperimentStatus, FailedTask, TaskCounts
 from runyard.api.unit import UnitPhase
-from runyard_operator.engine import conditions, reasons
+from runyard_operator.engine import conditions, reasons, record
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.experiment import tasks
+from runyard_operator.engine.experiment.tasks import Advance
 from runyard_operator.engine.experiment.view import ExperimentView
+from runyard_operator.engine.slots import Layout, Slot
 
-MAX_FAILED_TASKS: Final = 10
+MAX_LISTED: Final = 10
+"""Failed and skipped tasks that are listed, and tasks that a message names."""
+MAX_LISTED_MESSAGE: Final = 1024
 _ACCEPTED: Final = Want(conditions.ACCEPTED, "True", reasons.ACCEPTED)
 _NOT_STALLED: Final = Want(conditions.STALLED, "False", reasons.NONE)
 
@@ -25,11 +28,9 @@ def going_on(
     wants: tuple[Want, ...],
     now: datetime,
     message: str = "",
+    **changes: Any,
 ) -> ExperimentStatus:
     """A status on the way."""
-    running = [n for n, u in view.units.items() if u.phase is UnitPhase.RUNNING]
-    if running and not message:
-        message = f"running: {', '.join(running[:5])}{' ...' if len(running) > 5 else ''}"
     reason = str(phase)
     common = (
         _ACCEPTED,
@@ -38,20 +39,77 @@ def going_on(
         _NOT_STALLED,
     )
     started = phase is not ExperimentPhase.PENDING and view.status.start_time is None
-    changes: dict[str, Any] = {"start_time": now} if started else {}
+    if started:
+        changes.setdefault("start_time", now)
     return _status(view, phase, (*common, *wants), now, reason, message, **changes)
+
+
+def progressing(view: ExperimentView, layout: Layout, advance: Advance) -> dict[str, Any]:
+    """The fields that tell how far all tasks are."""
+    total = len(advance.phases)
+    counts = Counter(advance.phases.values())
+    done = sum(number for phase, number in counts.items() if phase.terminal)
+    failed = [
+        FailedTask(
+            name=str(slot),
+            reason=unit.reason or reasons.ERROR,
+            message=(unit.message or "")[:MAX_LISTED_MESSAGE],
+        )
+        for slot, unit in view.units.items()
+        if unit.phase is UnitPhase.FAILED
+    ]
+    skipped = [
+        FailedTask(
+            name=str(slot),
+            reason=unit.reason or reasons.NONE,
+            message=(unit.message or "")[:MAX_LISTED_MESSAGE],
+        )
+        for slot, unit in view.units.items()
+        if unit.phase is UnitPhase.SKIPPED
+    ]
+    return {
+        "progress": f"{done}/{total}",
+        "counts": TaskCounts(
+            total=total, **{str(each).lower(): number for each, number in counts.items()}
+        ),
+        "tasks": record.write(advance.states, layout),
+        "failed_tasks": _listed(view.status.failed_tasks, failed),
+        "skipped_tasks": _listed(view.status.skipped_tasks, [*skipped, *advance.skipped]),
+    }
+
+
+def _listed(old: list[FailedTask], new: list[FailedTask]) -> list[FailedTask]:
+    """What was listed stays, also when its unit is gone."""
+    by_name = {each.name: each for each in (*old, *new)}
+    return list(by_name.values())[:MAX_LISTED]
+
+
+def running_message(advance: Advance) -> str:
+    """What is going on, in one line."""
+    if advance.awaiting:
+        return f"waiting for approval: {named(advance.awaiting)}"
+    running = [str(slot) for slot, phase in advance.phases.items() if phase is UnitPhase.RUNNING]
+    return f"running: {named(running)}" if running else ""
+
+
+def named(slots: Iterable[Slot | str]) -> str:
+    """The names of the first few."""
+    names = [str(each) for each in slots]
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def stalled(view: ExperimentView, reason: str, message: str, now: datetime) -> ExperimentStatus:
     """A status that says what a human must do before it can go on."""
-    accepted = reason == reasons.NAME_CONFLICT
+    accepted = view.accepted
+    phase = view.status.phase if accepted and view.status.phase else ExperimentPhase.PENDING
     wants = (
         _ACCEPTED if accepted else Want(conditions.ACCEPTED, "False", reason, message),
         Want(conditions.SUCCEEDED, "Unknown", reasons.IN_PROGRESS),
         Want(conditions.RECONCILING, "False", reason),
         Want(conditions.STALLED, "True", reason, message),
     )
-    return _status(view, ExperimentPhase.PENDING, wants, now, reason, message)
+    return _status(view, phase, wants, now, reason, message)
 
 
 def rejected(view: ExperimentView, reason: str, message: str, now: datetime) -> ExperimentStatus:
@@ -63,25 +121,18 @@ def rejected(view: ExperimentView, reason: str, message: str, now: datetime) -> 
     return _status(view, ExperimentPhase.FAILED, wants, now, reason, message, completion_time=now)
 
 
-def ended(view: ExperimentView, phases: Mapping[str, UnitPhase], now: datetime) -> ExperimentStatus:
+def ended(
+    view: ExperimentView,
+    phase: ExperimentPhase,
+    reason: str,
+    message: str,
+    now: datetime,
+    **changes: Any,
+) -> ExperimentStatus:
     """The result, once every task is terminal."""
-    cancelled = [name for name, phase in phases.items() if phase is UnitPhase.CANCELLED]
-    failed = tasks.unhandled_failures(view.spec, phases)
-    if view.spec.cancel and cancelled:
-        phase, reason = ExperimentPhase.CANCELLED, reasons.CANCEL_REQUESTED
-        message = f"cancelled: {', '.join(cancelled)}"
-    elif failed:
-        phase, reason = ExperimentPhase.FAILED, reasons.TASKS_FAILED
-        message = f"failed: {', '.join(failed)}"
-    elif cancelled:
-        phase, reason = ExperimentPhase.CANCELLED, reasons.CANCEL_REQUESTED
-        message = f"cancelled one by one: {', '.join(cancelled)}"
-    else:
-        phase, reason, message = ExperimentPhase.SUCCEEDED, reasons.SUCCEEDED, ""
     truth = conditions.truth(phase is ExperimentPhase.SUCCEEDED)
-    end = Want(conditions.SUCCEEDED, truth, reason, message)
-    wants = (_ACCEPTED, *_finished(end))
-    return _status(view, phase, wants, now, reason, message, completion_time=now)
+    wants = (_ACCEPTED, *_finished(Want(conditions.SUCCEEDED, truth, reason, message)))
+    return _status(view, phase, wants, now, reason, message, completion_time=now, **changes)
 
 
 def _finished(end: Want) -> tuple[Want, ...]:
@@ -97,34 +148,31 @@ def _status(
     message: str,
     **changes: Any,
 ) -> ExperimentStatus:
-    total = len(view.spec.tasks)
-    made = conditions.is_true(view.status.conditions, conditions.UNITS_CREATED)
-    phases = tasks.written(view) if made else {n: u.phase for n, u in view.units.items()}
-    counts = Counter(phases.values())
-    done = sum(number for each, number in counts.items() if each.terminal)
-    failures = [
-        FailedTask(
-            name=name,
-            reason=unit.status.reason or reasons.ERROR,
-            message=(unit.status.message or "")[: conditions.MAX_MESSAGE],
-        )
-        for name, unit in view.units.items()
-        if unit.phase is UnitPhase.FAILED
-    ]
     return view.status.model_copy(
         update={
             "observed_generation": view.generation,
             "phase": phase,
             "reason": reason,
             "message": message[: conditions.MAX_MESSAGE] or None,
-            "progress": f"{done}/{total}",
-            "counts": TaskCounts(
-                total=total, **{str(each).lower(): number for each, number in counts.items()}
-            ),
-            "failed_tasks": failures[:MAX_FAILED_TASKS],
             "conditions": conditions.merge(
                 view.status.conditions, wants, generation=view.generation, now=now
             ),
             **changes,
         }
     )
+
+
+def is_soft(old: ExperimentStatus, new: ExperimentStatus) -> bool:
+    """Whether only counts, texts and records differ: these can wait for what follows."""
+
+    def hard(status: ExperimentStatus) -> object:
+        return (
+            status.phase,
+            status.observed_generation,
+            status.start_time,
+            status.completion_time,
+            bool(status.tasks),
+            [(each.type, each.status, each.reason) for each in status.conditions],
+        )
+
+    return hard(old) == hard(new)

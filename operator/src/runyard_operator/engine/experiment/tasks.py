@@ -1,150 +1,228 @@
-"""What becomes of each task: created, released, skipped, cancelled, or left alone."""
+"""What becomes of each slot: its unit is made, skipped, cancelled, suspended, or left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from runyard.api.experiment import ExperimentSpec, FailurePolicy
-from runyard.api.task import Dependency, Task, When
-from runyard.api.unit import Gate, Skip, UnitPhase, UnitSpec
-from runyard_operator.engine import effects, graph, reasons, references
-from runyard_operator.engine.experiment.view import ExperimentView, TaskUnit
+from runyard.api.experiment import FailedTask, Verdict
+from runyard.api.task import Dependency, Task
+from runyard.api.unit import UnitPhase
+from runyard_operator.engine import effects, graph, reasons, record, references
+from runyard_operator.engine.experiment import outcome
+from runyard_operator.engine.experiment.making import Maker
+from runyard_operator.engine.experiment.view import ExperimentView, Foreign, SlotUnit
+from runyard_operator.engine.graph import Progress, Readiness
+from runyard_operator.engine.slots import Layout, Slot, TaskSlots
 
-DEPENDENCIES = Gate(name="dependencies")
-"""The gate that every unit is born with.
-
-Also that of a task without edges: until all units are made, and that is written, none may run, for
-a unit that is missing is made, and a task whose unit was deleted must not run again.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The next state of a task's unit: how it will count, and the effect that takes it there."""
-
-    phase: UnitPhase
-    effect: effects.CreateUnit | effects.UpdateUnit | None = None
+MAX_MADE: Final = 200
+"""Units that one pass makes; the rest comes in the next one, with the status written between."""
 
 
-def create(view: ExperimentView, task: Task) -> effects.CreateUnit:
-    """The unit of a task as it is born, held until all units exist and its edges are met."""
-    spec = UnitSpec(
-        **{name: getattr(task, name) for name in type(task).model_fields if name in _WORK},
-        experiment=view.name,
-        task=task.name,
-        code=view.staged_code,
-        gates=[DEPENDENCIES],
-    )
-    return effects.CreateUnit(task.name, spec)
+@dataclass(slots=True)
+class Advance:
+    """What a pass has found out and wants.
 
-
-_WORK = frozenset({"script", "env", "launcher", "executor", "outputs"})
-
-
-def written(view: ExperimentView) -> dict[str, UnitPhase]:
-    """The written phase of every task, in the order of the spec.
-
-    A task without a unit counts as Cancelled: its unit was deleted by somebody, or it will never
-    be made.
+    `states` is the record to write; `phases` are those of all slots as they are now.
     """
-    return {
-        task.name: view.units[task.name].phase if task.name in view.units else UnitPhase.CANCELLED
-        for task in view.spec.tasks
-    }
+
+    states: record.States
+    phases: dict[Slot, UnitPhase]
+    effects: list[effects.ExperimentEffect] = field(default_factory=list)
+    awaiting: list[str] = field(default_factory=list)
+    skipped: list[FailedTask] = field(default_factory=list)
+    made: int = 0
 
 
-def cancel(name: str, unit: TaskUnit) -> effects.UpdateUnit | None:
-    """What cancels the unit of a task; None when it is cancelled already."""
-    if unit.spec.cancel:
-        return None
-    return effects.UpdateUnit(name, unit.uid, unit.spec.model_copy(update={"cancel": True}))
+def look(view: ExperimentView, layout: Layout) -> Advance:
+    """The state of every slot: what was written, then what its unit says.
 
-
-def unhandled_failures(spec: ExperimentSpec, phases: Mapping[str, UnitPhase]) -> list[str]:
-    """The tasks that failed and whose failure no task with a `Failed` edge has handled."""
-    handled = {
-        dependency.task
-        for task in spec.tasks
-        for dependency in task.after
-        if dependency.when is When.FAILED and phases.get(task.name) is UnitPhase.SUCCEEDED
-    }
-    failed = (name for name, phase in phases.items() if phase is UnitPhase.FAILED)
-    return [name for name in failed if name not in handled]
-
-
-def fail_fast(spec: ExperimentSpec, phases: Mapping[str, UnitPhase]) -> str | None:
-    """The first failed task that nobody waits for by a `Failed` or `Finished` edge, if any."""
-    if spec.failure_policy is not FailurePolicy.FAIL_FAST:
-        return None
-    awaited = {
-        dependency.task
-        for task in spec.tasks
-        for dependency in task.after
-        if dependency.when is not When.SUCCEEDED
-    }
-    failed = (name for name, phase in phases.items() if phase is UnitPhase.FAILED)
-    return next((name for name in failed if name not in awaited), None)
-
-
-def advance(view: ExperimentView, ordered: Sequence[Task]) -> dict[str, Step]:
-    """The next step of every task, parents first, so that a skip reaches its descendants at once.
-
-    `ordered` has parents before children.
+    A slot whose unit was made and is gone counts as Cancelled: somebody deleted it.
     """
-    steps: dict[str, Step] = {}
-    phases = written(view)
-    culprit = fail_fast(view.spec, phases)
-    ending = view.spec.cancel or culprit is not None
-    for task in ordered:
-        unit = view.units.get(task.name)
-        if unit is None or unit.phase.terminal:
-            steps[task.name] = Step(phases[task.name])
-        elif unit.spec.skip is not None:
-            steps[task.name] = Step(UnitPhase.SKIPPED)
-        elif unit.spec.gates and not view.spec.cancel and not unit.spec.cancel:
-            steps[task.name] = _gated(view, task, unit, steps, culprit)
+    states = record.read(view.status.tasks, layout)
+    phases: dict[Slot, UnitPhase] = {}
+    for slot, state in states.items():
+        unit = view.units.get(slot)
+        if state in record.ENDS:
+            phases[slot] = record.ENDS[state]
+        elif unit is not None:
+            phases[slot] = unit.phase
+            states[slot] = record.letter(unit.phase)
+        elif state == record.MADE:
+            phases[slot] = UnitPhase.CANCELLED
+            states[slot] = record.letter(UnitPhase.CANCELLED)
         else:
-            steps[task.name] = Step(unit.phase, cancel(task.name, unit) if ending else None)
-    return steps
+            phases[slot] = UnitPhase.PENDING
+    return Advance(states, phases)
 
 
-def _gated(
-    view: ExperimentView,
-    task: Task,
-    unit: TaskUnit,
-    steps: Mapping[str, Step],
-    culprit: str | None,
-) -> Step:
-    coming = {name: step.phase for name, step in steps.items()}
-    verdict, dependency = graph.readiness(task, coming)
-    if verdict is graph.Readiness.NEVER and dependency is not None:
-        return _skip(task, unit, reasons.DEPENDENCY_NOT_MET, _not_met(dependency, coming))
-    if culprit is not None:
-        return _skip(task, unit, reasons.FAIL_FAST, f"task {culprit!r} failed")
-    # A skip that is only on its way may lead to further skips, but never to a start.
-    verdict, _ = graph.readiness(task, written(view))
-    if verdict is not graph.Readiness.READY:
-        return Step(unit.phase)
-    try:
-        spec = references.resolve(unit.spec, _outputs(view.units.items()))
-    except references.NoValueError as error:
-        return _skip(task, unit, reasons.DEPENDENCY_NOT_MET, str(error))
-    released = spec.model_copy(update={"gates": []})
-    return Step(unit.phase, effects.UpdateUnit(task.name, unit.uid, released))
+class Stepper:
+    """One pass over all tasks, parents first, so that a skip reaches its descendants at once.
+
+    `exceeded` says that the deadline of the whole experiment has passed.
+    """
+
+    def __init__(self, view: ExperimentView, layout: Layout, *, exceeded: bool) -> None:
+        self._view = view
+        self._layout = layout
+        self._advance = look(view, layout)
+        self._ending = view.spec.cancel or exceeded
+        phases = self._advance.phases
+        self._culprit = outcome.fail_fast(view.spec, layout, phases)
+        self._written = {
+            name: outcome.progress(place, phases) for name, place in layout.tasks.items()
+        }
+        self._coming: dict[str, Progress] = {}
+        self._alive = sum(map(_is_on_its_way, view.units.values()))
+        result, _ = outcome.result(layout, phases, cancel=view.spec.cancel, exceeded=exceeded)
+        self._maker = Maker(view, layout, dict(phases), result)
+
+    def run(self) -> Advance:
+        """The whole pass."""
+        for place in self._layout.main:
+            self._steer(place, ending=self._ending or self._culprit is not None)
+            self._start(place)
+        if outcome.main_ended(self._layout, self._maker.phases):
+            for place in self._layout.finals:
+                self._steer(place, ending=False)
+                unmade = self._unmade(place)
+                if unmade and self._may_begin(place, unmade):
+                    self._make(place, unmade)
+        return self._advance
+
+    def _unmade(self, place: TaskSlots) -> list[Slot]:
+        return [slot for slot in place.slots if self._advance.states[slot] == record.NOT_MADE]
+
+    def _steer(self, place: TaskSlots, *, ending: bool) -> None:
+        """Cancels, suspends or resumes the units that are on their way."""
+        suspend = self._is_suspended(place.task)
+        for slot in place.slots:
+            unit = self._view.units.get(slot)
+            if unit is None or not _is_on_its_way(unit) or unit.cancel:
+                continue
+            cancel = True if ending else None
+            change = suspend if suspend is not unit.suspend and not ending else None
+            if cancel or change is not None:
+                self._advance.effects.append(
+                    effects.UpdateUnit(unit.name, unit.uid, cancel=cancel, suspend=change)
+                )
+
+    def _start(self, place: TaskSlots) -> None:
+        """The slots that have no unit yet."""
+        unmade = self._unmade(place)
+        name = place.task.name
+        if unmade and self._view.spec.cancel:
+            self._never(unmade, UnitPhase.CANCELLED)
+        elif unmade:
+            self._decide(place, unmade)
+        self._coming[name] = graph.progress(self._coming_phase(slot) for slot in place.slots)
+
+    def _coming_phase(self, slot: Slot) -> UnitPhase:
+        unit = self._view.units.get(slot)
+        if unit is None or unit.skip is None:
+            return self._advance.phases[slot]
+        too_large = unit.skip == reasons.INPUTS_TOO_LARGE
+        return UnitPhase.FAILED if too_large else UnitPhase.SKIPPED
+
+    def _decide(self, place: TaskSlots, unmade: list[Slot]) -> None:
+        verdict, dependency = graph.readiness(place.task, self._coming)
+        if verdict is Readiness.NEVER and dependency is not None:
+            message = _not_met(dependency, self._coming[dependency.task])
+            self._skip(place, unmade, reasons.DEPENDENCY_NOT_MET, message)
+        elif self._culprit is not None:
+            self._skip(place, unmade, reasons.FAIL_FAST, f"task {str(self._culprit)!r} failed")
+        elif self._ending:
+            message = "the experiment's activeDeadlineSeconds have passed"
+            self._skip(place, unmade, reasons.DEADLINE_EXCEEDED, message)
+        # A skip that is only on its way may lead to further skips, but never to a start.
+        elif graph.readiness(place.task, self._written)[0] is Readiness.READY and self._may_begin(
+            place, unmade
+        ):
+            self._make(place, unmade)
+
+    def _is_suspended(self, task: Task) -> bool:
+        return self._view.spec.suspend or task.name in self._view.spec.suspend_tasks
+
+    def _may_begin(self, place: TaskSlots, unmade: list[Slot]) -> bool:
+        """Whether a person has anything against it."""
+        name = place.task.name
+        given = next((each for each in self._view.spec.approvals if each.task == name), None)
+        if place.task.approval is not None and given is None:
+            self._advance.awaiting.append(name)
+            return False
+        if place.task.approval is None:
+            return not self._is_suspended(place.task)
+        if given is not None and given.verdict is Verdict.REJECT:
+            message = f"rejected: {given.message}" if given.message else "rejected by its approver"
+            self._skip(place, unmade, reasons.APPROVAL_REJECTED, message)
+            return False
+        return not self._is_suspended(place.task)
+
+    def _make(self, place: TaskSlots, unmade: list[Slot]) -> None:
+        for slot in unmade[: self._room(place)]:
+            try:
+                spec = self._maker.spec(slot)
+            except references.NoValueError as error:
+                self._skip(place, [slot], reasons.DEPENDENCY_NOT_MET, str(error))
+                continue
+            except references.TooLongError as error:
+                spec = self._maker.skipped(slot, reasons.INPUTS_TOO_LARGE, str(error))
+            self._create(slot, spec_effect=self._maker.effect(slot, spec))
+            self._alive += 1
+
+    def _room(self, place: TaskSlots) -> int:
+        """How many units of a task may be made now."""
+        room = MAX_MADE - self._advance.made
+        if (limit := self._view.spec.max_parallel) is not None:
+            room = min(room, limit - self._alive)
+        if place.task.matrix is not None and (limit := place.task.matrix.max_parallel) is not None:
+            units = (self._view.units.get(slot) for slot in place.slots)
+            room = min(room, limit - sum(1 for unit in units if unit and _is_on_its_way(unit)))
+        return max(room, 0)
+
+    def _create(self, slot: Slot, *, spec_effect: effects.CreateUnit) -> None:
+        self._advance.effects.append(spec_effect)
+        self._advance.made += 1
+
+    def _skip(self, place: TaskSlots, slots: list[Slot], reason: str, message: str) -> None:
+        """A plain task gets a unit that says why; members of a matrix are many, and get none."""
+        if place.members is not None:
+            self._never(slots, UnitPhase.SKIPPED)
+            self._advance.skipped.append(
+                FailedTask(name=place.task.name, reason=reason, message=message[:1024])
+            )
+            return
+        for slot in slots:
+            spec = self._maker.skipped(slot, reason, message)
+            self._create(slot, spec_effect=self._maker.effect(slot, spec))
+            self._advance.phases[slot] = UnitPhase.SKIPPED
+
+    def _never(self, slots: list[Slot], phase: UnitPhase) -> None:
+        for slot in slots:
+            self._advance.phases[slot] = phase
+            self._advance.states[slot] = record.letter(phase)
 
 
-def _skip(task: Task, unit: TaskUnit, reason: str, message: str) -> Step:
-    spec = unit.spec.model_copy(update={"skip": Skip(reason=reason, message=message)})
-    return Step(UnitPhase.SKIPPED, effects.UpdateUnit(task.name, unit.uid, spec))
+def _is_on_its_way(unit: SlotUnit) -> bool:
+    return not unit.phase.terminal and not unit.skip
 
 
-def _not_met(dependency: Dependency, phases: Mapping[str, UnitPhase]) -> str:
-    ended = phases[dependency.task]
+def _not_met(dependency: Dependency, parent: Progress) -> str:
+    ended = parent.ended or (UnitPhase.FAILED if parent.failing else UnitPhase.CANCELLED)
     return f"needs {dependency.task!r} to end as {dependency.when}; it ended as {ended}"
 
 
-def _outputs(units: Iterable[tuple[str, TaskUnit]]) -> dict[str, dict[str, str]]:
-    return {
-        name: {output.name: output.value for output in unit.status.outputs} for name, unit in units
-    }
+def in_the_way(view: ExperimentView, wanted: list[effects.ExperimentEffect]) -> Foreign | None:
+    """A unit of somebody else's whose name is needed now; None when nothing is in the way."""
+    names = (
+        view.foreign[each.slot]
+        for each in wanted
+        if isinstance(each, effects.CreateUnit) and each.slot in view.foreign
+    )
+    return next(names, None)
+
+
+def nothing_made(view: ExperimentView) -> bool:
+    """Whether no unit was ever made: until then the code may have to be staged."""
+    untouched = set(record.NOT_MADE)
+    return not view.units and all(set(each.states) <= untouched for each in view.status.tasks)

@@ -6,41 +6,59 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runyard.api.code import Code
-from runyard.api.experiment import ExperimentSpec, ExperimentStatus
+from runyard.api.experiment import ExperimentSpec, ExperimentStatus, UsedProfile
 from runyard.api.profile import ProfileSpec
-from runyard.api.unit import UnitPhase, UnitSpec, UnitStatus
+from runyard.api.unit import UnitPhase
 from runyard_operator.engine import effects
+from runyard_operator.engine.slots import Layout, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskUnit:
-    """The ExecutionUnit that this experiment made for a task."""
+class SlotUnit:
+    """The ExecutionUnit of a slot, as far as its experiment looks at it.
 
+    Plain values only: there may be ten thousand of them in one pass.
+    """
+
+    name: str
     uid: str
-    spec: UnitSpec
-    status: UnitStatus
+    phase: UnitPhase = UnitPhase.PENDING
     deleting: bool = False
-
-    @property
-    def phase(self) -> UnitPhase:
-        """The written phase; a unit that was never looked at is Pending."""
-        return self.status.phase or UnitPhase.PENDING
+    cancel: bool = False
+    suspend: bool = False
+    suspended: bool = False
+    """Whether the unit holds nothing because it is suspended."""
+    skip: str | None = None
+    """The reason of the verdict that it must never run."""
+    reason: str | None = None
+    message: str | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A unit that has the name which a task's unit needs, and another owner."""
+    """A unit that has the name which a slot's unit needs, and another owner."""
 
     name: str
     deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A unit of the experiment that this one is a rerun of, which Succeeded."""
+
+    experiment: str
+    name: str
+    uid: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentView:
     """An Experiment as it was read.
 
-    `units` holds the unit of each task that has one. A task that is in neither `units` nor
-    `foreign` surely has no unit: whoever makes the view has asked the API server, not a cache.
+    `units` holds the unit of each slot that has one. A slot that is made by its record and is not
+    in `units` surely has no unit: whoever makes the view has asked the API server, not a cache.
     """
 
     namespace: str
@@ -49,9 +67,15 @@ class ExperimentView:
     generation: int
     spec: ExperimentSpec
     status: ExperimentStatus
-    units: Mapping[str, TaskUnit] = field(default_factory=dict)
-    foreign: Mapping[str, Foreign] = field(default_factory=dict)
-    profiles: Mapping[str, ProfileSpec] = field(default_factory=dict)
+    layout: Layout | None = None
+    """None where the spec has no valid one."""
+    units: Mapping[Slot, SlotUnit] = field(default_factory=dict)
+    foreign: Mapping[Slot, Foreign] = field(default_factory=dict)
+    profiles: Mapping[str, UsedProfile] = field(default_factory=dict)
+    """The profiles as they are now; those of an accepted experiment are in its status."""
+    earlier: Mapping[tuple[str, str], Earlier] | None = field(default_factory=dict)
+    """What a rerun may take over, by task and digest of its work (see `making.work_digest`); None
+    where the earlier experiment does not exist."""
     staged_code: Code | None = None
     """What the units name as their code, once `StageCode` was done."""
     deleting: bool = False
@@ -62,6 +86,29 @@ class ExperimentView:
         """Whether the written phase is terminal, which is for ever."""
         return self.status.completion_time is not None
 
+    @property
+    def accepted(self) -> bool:
+        """Whether it was accepted, with what it inherits: this is never looked at again."""
+        return bool(self.status.tasks)
+
+    @property
+    def used_profiles(self) -> dict[str, ProfileSpec]:
+        """The profiles with which the units are made."""
+        used = self.status.profiles if self.accepted else self.profiles.values()
+        return {each.name: each.spec for each in used}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The fact that the plan of an experiment in plan mode was written.
+
+    `problems` says what would be refused, a line for each task.
+    """
+
+    config_map: str
+    digest: str
+    problems: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class ExperimentDecision:
@@ -70,3 +117,5 @@ class ExperimentDecision:
     status: ExperimentStatus
     effects: tuple[effects.ExperimentEffect, ...] = ()
     requeue_after: float | None = None
+    soft: bool = False
+    """Whether the status may be written a little later, with what happens until then."""
