@@ -33,9 +33,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look at the job of an attempt; times are aware UTC datetimes."""
+    """One look at the job of an attempt; times are aware UTC datetimes.
+
+    `key` names the attempt; None stands for the current one.
+    """
 
     state: State
+    key: str | None = None
     handle: Handle | None = None
     reason: str = ""
     message: str = ""

@@ -10,3 +10,7 @@ RETRY: Final = 5.0
 """An object whose state is not known, or that is on its way out."""
 STALLED: Final = 30.0
 """An object that waits for a human."""
+COALESCE: Final = 0.5
+"""How long a submit that worked may wait for the news that shares its write."""
+AT_ONCE: Final = 0.0
+"""Something is due now."""

@@ -6,161 +6,68 @@ from datetime import datetime
 from typing import Any, Final
 
 from runyard.api.base import Condition
-from runyard.api.constants import MAX_OUTPUT_BYTES
-from runyard.api.policy import FailureClass
-from runyard.api.unit import (
-    MAX_LOG_LINE,
-    MAX_LOG_LINES,
-    Attempt,
-    OutputValue,
-    UnitPhase,
-    UnitStatus,
-)
-from runyard_operator.engine import conditions, pace, reasons
+from runyard.api.unit import MAX_LOG_LINE, MAX_LOG_LINES, Attempt, UnitPhase, UnitStatus
+from runyard_operator.engine import conditions, reasons
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.observation import Observation
-from runyard_operator.engine.unit.view import Submitted, UnitDecision, UnitView
+from runyard_operator.engine.observation import Observation, State
+from runyard_operator.engine.unit.view import Submitted, UnitDecision, UnitView, condemned
 
 
 def phase(unit: UnitView, current: list[Condition], attempts: list[Attempt]) -> UnitPhase:
     """The phase, computed from the conditions in this one place."""
     end = conditions.find(current, conditions.SUCCEEDED)
-    if end is not None and end.status == "True":
-        return UnitPhase.SUCCEEDED
-    if end is not None and end.status == "False":
-        if unit.spec.skip is not None and not attempts:
-            return UnitPhase.SKIPPED
-        # The class tells the failure of a job whose backend happens to use one of our reasons.
-        failed = attempts and attempts[-1].failure_class is not None
-        cancelled = end.reason in reasons.CANCEL_REASONS and not failed
-        return UnitPhase.CANCELLED if cancelled else UnitPhase.FAILED
+    if end is not None and end.status != "Unknown":
+        return _result(unit, end, attempts)
     if not attempts:
         return UnitPhase.PENDING if unit.spec.gates else UnitPhase.QUEUED
-    if unit.ending_wanted:
+    if attempts[-1].completion_time is not None:
+        return UnitPhase.QUEUED
+    if unit.ending_wanted or condemned(attempts[-1]):
         return UnitPhase.CANCELLING
     if conditions.is_true(current, conditions.RUNNING):
         return UnitPhase.RUNNING
     if conditions.is_true(current, conditions.SUBMITTED):
         return UnitPhase.WAITING
-    return UnitPhase.SUBMITTING
+    held = conditions.is_true(current, conditions.SUSPENDED)
+    return UnitPhase.QUEUED if held else UnitPhase.SUBMITTING
 
 
-def succeed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
-    """The end of a job that succeeded; all its declared outputs must have come with it."""
-    outputs = dict(seen.outputs)
-    missing = [each.name for each in unit.spec.outputs if each.name not in outputs]
-    if missing:
-        return _without_outputs(
-            unit,
-            seen,
-            now,
-            reasons.OUTPUTS_MISSING,
-            f"the job succeeded without the outputs {', '.join(missing)}: write each to"
-            " $RUNYARD_OUTPUTS/<name>",
-        )
-    long = [each.name for each in unit.spec.outputs if len(outputs[each.name]) > MAX_OUTPUT_BYTES]
-    if long:
-        return _without_outputs(
-            unit,
-            seen,
-            now,
-            reasons.OUTPUTS_TOO_LARGE,
-            f"the outputs {', '.join(long)} are longer than {MAX_OUTPUT_BYTES} bytes: write a file"
-            " to shared storage and its path to the output",
-        )
-    attempt = noted(current(unit), seen, completion_time=now, reason=reasons.SUCCEEDED)
-    return _finish(
-        unit,
-        now,
-        Want(conditions.SUCCEEDED, "True", reasons.SUCCEEDED, seen.message),
-        attempts=with_attempt(unit, attempt),
-        outputs=[
-            OutputValue(name=each.name, value=outputs[each.name]) for each in unit.spec.outputs
-        ],
-        start_time=unit.status.start_time or seen.start_time,
-        completion_time=attempt.completion_time,
-    )
-
-
-def _without_outputs(
-    unit: UnitView, seen: Observation, now: datetime, reason: str, message: str
-) -> UnitDecision:
-    attempt = noted(current(unit), seen)
-    return fail(unit, now, FailureClass.ERROR, reason, message, attempt)
-
-
-def fail(
-    unit: UnitView,
-    now: datetime,
-    failure: FailureClass,
-    reason: str,
-    message: str,
-    attempt: Attempt | None = None,
-) -> UnitDecision:
-    """The end of an attempt that failed, with its class."""
-    attempt = attempt or current(unit)
-    attempt = attempt.model_copy(
-        update={
-            "failure_class": failure,
-            "reason": reason,
-            "message": message[: conditions.MAX_MESSAGE],
-            "completion_time": attempt.completion_time or now,
-        }
-    )
-    return _finish(
-        unit,
-        now,
-        Want(conditions.SUCCEEDED, "False", reason, message),
-        attempts=with_attempt(unit, attempt),
-        start_time=unit.status.start_time or attempt.start_time,
-        completion_time=attempt.completion_time,
-    )
-
-
-def end(
-    unit: UnitView,
-    now: datetime,
-    reason: str,
-    message: str,
-    *,
-    accepted: bool = True,
-    attempts: list[Attempt] | None = None,
-) -> UnitDecision:
-    """An end that no backend reported: skipped, cancelled, or never acceptable."""
-    return _finish(
-        unit,
-        now,
-        Want(conditions.SUCCEEDED, "False", reason, message),
-        accepted=Want(
-            conditions.ACCEPTED,
-            conditions.truth(accepted),
-            reasons.ACCEPTED if accepted else reason,
-            "" if accepted else message,
-        ),
-        attempts=unit.status.attempts if attempts is None else attempts,
-        completion_time=now,
-    )
-
-
-def unreachable(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
-    """Unreachable is a condition, never a phase: the job may be in the best of health."""
-    reason = seen.reason or reasons.UNREACHABLE
-    same_phase = unit.status.model_copy(
-        update={
-            "conditions": conditions.merge(
-                unit.status.conditions,
-                (Want(conditions.BACKEND_REACHABLE, "False", reason, seen.message),),
-                generation=unit.generation,
-                now=now,
-            ),
-            "observed_generation": unit.generation,
-        }
-    )
-    return UnitDecision(same_phase, requeue_after=pace.RETRY)
+def _result(unit: UnitView, end: Condition, attempts: list[Attempt]) -> UnitPhase:
+    if end.status == "True":
+        return UnitPhase.SUCCEEDED
+    if unit.spec.skip is not None and not attempts:
+        too_large = unit.spec.skip.reason == reasons.INPUTS_TOO_LARGE
+        return UnitPhase.FAILED if too_large else UnitPhase.SKIPPED
+    return UnitPhase.CANCELLED if end.reason in reasons.CANCEL_REASONS else UnitPhase.FAILED
 
 
 _ACCEPTED: Final = Want(conditions.ACCEPTED, "True", reasons.ACCEPTED)
 REACHABLE: Final = (Want(conditions.BACKEND_REACHABLE, "True", reasons.REACHABLE),)
+
+
+def unreachable(unit: UnitView, reason: str, message: str) -> Want:
+    """The condition that the backend gives no answer.
+
+    The first message stays while the reason does: an outage is told once, not at each try.
+    """
+    before = conditions.find(unit.status.conditions, conditions.BACKEND_REACHABLE)
+    if before is not None and (before.status, before.reason) == ("False", reason):
+        message = before.message
+    return Want(conditions.BACKEND_REACHABLE, "False", reason, message)
+
+
+def was_submitted(attempt: Attempt) -> Want:
+    """The condition that the attempt's job was seen."""
+    message = f"{attempt.handle.kind} {attempt.handle.name}" if attempt.handle else ""
+    return Want(conditions.SUBMITTED, "True", reasons.SUBMITTED, message)
+
+
+def same(unit: UnitView, now: datetime, *wants: Want, **changes: Any) -> UnitStatus:
+    """The status as it is, with these conditions and fields; the phase stays."""
+    merged = conditions.merge(unit.status.conditions, wants, generation=unit.generation, now=now)
+    return unit.status.model_copy(
+        update={**changes, "conditions": merged, "observed_generation": unit.generation}
+    )
 
 
 def go_on(
@@ -182,9 +89,10 @@ def go_on(
     return UnitDecision(_status(unit, now, reason, message, (*common, *wants), changes))
 
 
-def _finish(
+def finish(
     unit: UnitView, now: datetime, end: Want, accepted: Want = _ACCEPTED, **changes: Any
 ) -> UnitDecision:
+    """The end of the unit, which is for ever."""
     wants = (
         accepted,
         end,
@@ -192,6 +100,7 @@ def _finish(
         Want(conditions.RECONCILING, "False", reasons.DONE),
         Want(conditions.STALLED, "False", reasons.NONE),
     )
+    changes = {"next_attempt_time": None, "completion_time": now, **changes}
     status = _status(unit, now, end.reason, end.message, wants, changes)
     # The finalizer goes in the next pass, once the API server holds the end: an end that was
     # decided but not written must be found again.
@@ -222,17 +131,16 @@ def _status(
 
 def noted(attempt: Attempt, seen: Observation, **changes: Any) -> Attempt:
     """The attempt with what was seen; what is known already is never forgotten."""
+    found = seen.state not in (State.ABSENT, State.UNKNOWN)
     return attempt.model_copy(
         update={
-            **changes,
             "handle": attempt.handle or seen.handle,
             "node": seen.node or attempt.node,
             "exit_code": attempt.exit_code if seen.exit_code is None else seen.exit_code,
             "last_log_lines": _bounded(seen.last_log_lines) or attempt.last_log_lines,
             "start_time": attempt.start_time or seen.start_time,
-            "completion_time": seen.completion_time
-            or changes.get("completion_time")
-            or attempt.completion_time,
+            "missing_since": None if found else attempt.missing_since,
+            **changes,
         }
     )
 
@@ -248,7 +156,7 @@ def submitted(attempt: Attempt, fact: Submitted) -> Attempt:
 
 
 def current(unit: UnitView) -> Attempt:
-    """The current attempt of a unit that has one."""
+    """The latest attempt of a unit that has one."""
     attempt = unit.attempt
     if attempt is None:
         raise ValueError(f"unit {unit.name} has no attempt")
@@ -256,5 +164,5 @@ def current(unit: UnitView) -> Attempt:
 
 
 def with_attempt(unit: UnitView, attempt: Attempt) -> list[Attempt]:
-    """The attempt records with the current one replaced."""
-    return [*unit.status.attempts[:-1], attempt]
+    """The attempt records with the one of that number replaced."""
+    return [attempt if each.number == attempt.number else each for each in unit.status.attempts]

@@ -11,7 +11,11 @@ from runyard_operator.engine.observation import Observation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitView:
-    """An ExecutionUnit as it was read."""
+    """An ExecutionUnit as it was read, and what its place and this operator are like.
+
+    `settle_seconds` and `can_suspend` are those of its backend, see `backends.base.Backend`.
+    `epoch` is the number of this leadership.
+    """
 
     namespace: str
     name: str
@@ -21,6 +25,9 @@ class UnitView:
     status: UnitStatus
     deleting: bool = False
     finalizer: bool = True
+    settle_seconds: float = 0.0
+    can_suspend: bool = False
+    epoch: int = 0
 
     @property
     def ended(self) -> bool:
@@ -29,13 +36,23 @@ class UnitView:
 
     @property
     def ending_wanted(self) -> bool:
-        """Whether a job of this unit must be ended."""
+        """Whether somebody wants the unit to end: no attempt is begun, and a job is ended."""
         return self.spec.cancel or self.deleting or self.spec.skip is not None
 
     @property
     def attempt(self) -> Attempt | None:
-        """The current attempt; None before the first."""
+        """The latest attempt; None before the first."""
         return self.status.attempts[-1] if self.status.attempts else None
+
+    @property
+    def between_attempts(self) -> bool:
+        """Whether the latest attempt is over, and the unit is not: another one comes."""
+        return self.attempt is not None and self.attempt.completion_time is not None
+
+
+def condemned(attempt: Attempt) -> bool:
+    """Whether we have decided that the attempt failed, and its job is still to be ended."""
+    return attempt.failure_class is not None and attempt.completion_time is None
 
 
 @dataclass(frozen=True, slots=True)
