@@ -20,9 +20,12 @@ SOURCES_VARIABLE = "RUNYARD_UNPACK"
 """Environment variable: a JSON list of {"source": folder, "target": folder, "digest": if known}."""
 FOLDERS_VARIABLE = "RUNYARD_FOLDERS"
 """Environment variable: folders to make, separated by colons."""
+PIPES_VARIABLE = "RUNYARD_PIPES"
+"""Environment variable: named pipes to make, separated by colons."""
 
 _FOLDER_MODE = 0o777
 _FILE_MODE = 0o755
+_PIPE_MODE = 0o666
 
 
 class UnpackError(Exception):
@@ -119,6 +122,21 @@ def make_folder(path: str) -> None:
     os.chmod(path, _FOLDER_MODE)
 
 
+def make_pipe(path: str) -> None:
+    """Makes a named pipe that every user may read and write; one that is there stays.
+
+    Raises:
+        UnpackError: something that is not a pipe is there.
+    """
+    try:
+        os.mkfifo(path)
+    except FileExistsError:
+        if not stat.S_ISFIFO(os.lstat(path).st_mode):
+            raise UnpackError(f"{path} must be a pipe: something else is there") from None
+        return
+    os.chmod(path, _PIPE_MODE)
+
+
 def run(environ: Mapping[str, str]) -> int:
     """Does what the environment says; returns how many files were put in place.
 
@@ -127,6 +145,8 @@ def run(environ: Mapping[str, str]) -> int:
     """
     for folder in filter(None, environ.get(FOLDERS_VARIABLE, "").split(":")):
         make_folder(folder)
+    for pipe in filter(None, environ.get(PIPES_VARIABLE, "").split(":")):
+        make_pipe(pipe)
     return sum(
         unpack(each["source"], each["target"], each.get("digest"))
         for each in json.loads(environ.get(SOURCES_VARIABLE, "[]"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from runyard_operator.backends.base import Plan
@@ -145,6 +146,27 @@ def _job_config_map() -> Plan:
     return render_job(target(spec), CONFIG)
 
 
+def _group(policy: str) -> Plan:
+    roles = [
+        {
+            "name": "serve",
+            "script": {"inline": "python serve.py"},
+            "env": [{"name": "PORT", "value": "80"}],
+        },
+        {"name": "load", "script": {"path": "train.sh", "args": ["$(PORT)"]}},
+    ]
+    block = {"image": "python:3.12-slim", "cpu": "1", "gpus": 1, "memory": "1Gi"}
+    spec = job_spec(
+        group={"roles": roles, "successPolicy": policy},
+        env=[{"name": "PORT", "value": "0"}, SECRET_ENV],
+        code=INLINE,
+        executor={"job": block},
+        outputs=[{"name": "rows"}],
+    )
+    del spec["script"]
+    return render_job(target(spec), CONFIG)
+
+
 def _train_job() -> Plan:
     block = {
         "image": "pytorch:2.6",
@@ -171,6 +193,8 @@ CASES = {
     "job-small": _job_small,
     "job-full": _job_full,
     "job-configmap": _job_config_map,
+    "job-group-all": partial(_group, "All"),
+    "job-group-leader": partial(_group, "Leader"),
     "trainjob": _train_job,
 }
 

@@ -68,6 +68,30 @@ def pod(
     return {"metadata": metadata, "spec": {"nodeName": "node-1"}, "status": found}
 
 
+def group_pod(
+    mains: dict[str, dict[str, Any]], *, sidecars: dict[str, Any] | None = None, **status: Any
+) -> dict[str, Any]:
+    """A pod of a group: the states of its containers by role, the leader's first."""
+
+    def spec(roles: Any) -> list[dict[str, Any]]:
+        variable = "RUNYARD_ROLE"
+        return [{"name": names[each], "env": [{"name": variable, "value": each}]} for each in roles]
+
+    names = {each: f"role-{each}" for each in (*mains, *(sidecars or {}))}
+    names[next(iter(mains))] = "main"
+    found = pod(**status)
+    found["spec"].update(initContainers=spec(sidecars or {}), containers=spec(mains))
+    # The kubelet lists containers in no order that could be relied on.
+    found["status"]["containerStatuses"] = [
+        {"name": names[role], "state": state} for role, state in reversed(mains.items())
+    ]
+    found["status"]["initContainerStatuses"] = [
+        {"name": "runyard-code", "state": ended(0)},
+        *({"name": names[role], "state": state} for role, state in (sidecars or {}).items()),
+    ]
+    return found
+
+
 def job(*conditions: dict[str, Any], **status: Any) -> dict[str, Any]:
     """A Job of ours."""
     return {
@@ -312,6 +336,65 @@ def test_failures_are_told_apart(failed: dict[str, Any], kind: FailureClass, wor
     assert (seen.state, seen.failure_class, seen.reason) == (State.FAILED, kind, kind.value)
     assert words in seen.message
     assert seen.node == "node-1"
+
+
+IN_THE_WAKE = "runyard-ended/1\nload\n"
+
+
+def test_the_role_that_failed_first_speaks_for_its_group() -> None:
+    """Exit code, class and last lines are its own; those that were ended with it are not asked."""
+    states = {
+        "serve": ended(143, message=IN_THE_WAKE, at=START),
+        "load": ended(137, reason="OOMKilled", message="allocating"),
+        "watch": ended(0),
+    }
+    seen = look(job(FAILED), group_pod(states, phase="Failed"))
+    assert seen.failure_class is FailureClass.OUT_OF_MEMORY
+    assert seen.exit_code == 137
+    assert (
+        seen.message == "pod pod-a, role load: out of memory: raise executor memory or memoryLimit"
+    )
+    assert seen.last_log_lines == ("allocating",)
+
+
+def test_of_roles_that_fail_by_themselves_the_first_speaks() -> None:
+    """By the time of their ends, and by their order where the times are equal."""
+    later = "2026-11-21T10:00:31Z"
+    one = {"serve": ended(1, at=later), "load": ended(2)}
+    assert look(job(FAILED), group_pod(one, phase="Failed")).exit_code == 2
+    both = {"serve": ended(1), "load": ended(2)}
+    assert look(job(FAILED), group_pod(both, phase="Failed")).exit_code == 1
+
+
+def test_a_sidecars_end_is_not_the_leaders() -> None:
+    """With successPolicy Leader nobody asks how the others ended."""
+    sidecars = {"worker": ended(9)}
+    failed = group_pod({"serve": ended(3)}, sidecars=sidecars, phase="Failed")
+    seen = look(job(FAILED), failed)
+    assert (seen.exit_code, seen.failure_class) == (3, FailureClass.ERROR)
+    well = group_pod({"serve": ended(0, message=FRAMED)}, sidecars=sidecars, phase="Succeeded")
+    seen = look(job(COMPLETE), well, outputs=("rows",))
+    assert (seen.state, seen.outputs) == (State.SUCCEEDED, (("rows", "12"),))
+
+
+def test_a_group_gives_the_outputs_of_its_leader() -> None:
+    """Whatever the other roles' last words are."""
+    states = {"serve": ended(0, message=FRAMED), "load": ended(0, message="x")}
+    seen = look(job(COMPLETE), group_pod(states, phase="Succeeded"), outputs=("rows",))
+    assert (seen.state, seen.outputs) == (State.SUCCEEDED, (("rows", "12"),))
+
+
+@pytest.mark.parametrize("sidecars", [False, True])
+def test_a_group_runs_once_all_its_roles_do(sidecars: bool) -> None:
+    """A role that cannot start is what the group waits for."""
+    broken = {"load": waits("CreateContainerConfigError", 'secret "hf" not found')}
+    states = {"serve": RUNNING}
+    young = group_pod(states, sidecars=broken) if sidecars else group_pod({**states, **broken})
+    seen = look(job(active=1), young)
+    assert (seen.state, seen.reason) == (State.WAITING, "CreateContainerConfigError")
+    broken["load"] = RUNNING
+    whole = group_pod(states, sidecars=broken) if sidecars else group_pod({**states, **broken})
+    assert look(job(active=1), whole).state is State.RUNNING
 
 
 def test_a_failed_job_without_a_failed_pod_lost_it() -> None:

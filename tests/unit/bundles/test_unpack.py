@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from runyard_operator.bundles.bundle import Bundle, bundle
 from runyard_operator.bundles.digest import content_digest
-from runyard_operator.unpack import FOLDERS_VARIABLE, SOURCES_VARIABLE, UnpackError, run, unpack
+from runyard_operator.unpack import (
+    FOLDERS_VARIABLE,
+    PIPES_VARIABLE,
+    SOURCES_VARIABLE,
+    UnpackError,
+    run,
+    unpack,
+)
 
 PART = st.text(alphabet="abc_.-é", min_size=1, max_size=6).filter(
     lambda part: part not in {".", ".."} and not part.startswith("..")
@@ -192,3 +199,18 @@ def test_the_digest_does_not_depend_on_order(files: list[tuple[str, bytes]]) -> 
     """The same files have the same digest, and other framings of the same bytes another one."""
     assert content_digest(files) == content_digest(files[::-1])
     assert content_digest([("a", b"bc")]) != content_digest([("ab", b"c")])
+
+
+def test_pipes_are_made_for_every_user(tmp_path: Path) -> None:
+    """The roles of a group may run as other users; a second run leaves the pipes as they are."""
+    folder = tmp_path / "group"
+    environ = {FOLDERS_VARIABLE: str(folder), PIPES_VARIABLE: f"{folder}/a:{folder}/b"}
+    for _ in range(2):
+        run(environ)
+        for name in ("a", "b"):
+            mode = (folder / name).stat().st_mode
+            assert stat.S_ISFIFO(mode)
+            assert stat.S_IMODE(mode) == 0o666
+    (folder / "c").touch()
+    with pytest.raises(UnpackError, match="must be a pipe"):
+        run({**environ, PIPES_VARIABLE: f"{folder}/c"})

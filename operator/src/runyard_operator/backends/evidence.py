@@ -10,7 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from runyard_operator.backends.pods.failure import culprit, last_lines, never_ran
+from runyard_operator.backends.pods.failure import (
+    culprit,
+    last_lines,
+    never_ran,
+    part_that_failed,
+)
 from runyard_operator.backends.pods.result import newest
 from runyard_operator.backends.pods.view import instant, pod_view
 from runyard_operator.backends.pods.waiting import SAYS_LITTLE
@@ -50,11 +55,14 @@ class Evidence:
         self, seen: Observation, child: Mapping[str, Any], pods: Objects
     ) -> Observation:
         pod = culprit(newest([pod_view(each) for each in pods]))
-        if pod is None or pod.main is None or pod.main.exit_code is None or never_ran(pod.main):
+        if pod is None:
+            return seen
+        part = part_that_failed(pod) or pod.main
+        if part is None or part.exit_code is None or never_ran(part):
             return seen
         ref = Ref("v1", "Pod", pod.name, child["metadata"]["namespace"])
         text = await self._kube.pod_log(
-            ref, container=pod.main.name, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
+            ref, container=part.name, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
         )
         return replace(seen, last_log_lines=last_lines(text) or seen.last_log_lines)
 

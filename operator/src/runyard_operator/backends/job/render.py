@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from runyard.api.executor import JobExecutor
+from runyard.api.task import Role
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods import group, template
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.template import PodConfig
@@ -32,23 +34,17 @@ def render(target: Target, config: PodConfig) -> Plan:
             " or in the profile",
         )
     staged = template.stage(target)
-    main: Manifest = {
-        "name": CONTAINER,
-        "image": fields.image,
-        "command": command(target.spec, target.name),
-        "env": template.environment(target),
-        **template.container_fields(fields),
-    }
-    resources = template.resources(fields, fields.gpus)
-    if resources:
-        main["resources"] = resources
+    sidecars, containers = _containers(target, fields)
     pod: Manifest = {
         "metadata": {"labels": labels(target), "annotations": marks(target)},
         "spec": {
             "restartPolicy": "Never",
             **template.pod_fields(fields, config),
-            "initContainers": [template.init_container(target.spec, staged, config)],
-            "containers": [main],
+            "initContainers": [
+                template.init_container(target.spec, staged, config),
+                *sidecars,
+            ],
+            "containers": containers,
             "volumes": template.volumes(target.spec, fields, staged),
         },
     }
@@ -72,3 +68,37 @@ def render(target: Target, config: PodConfig) -> Plan:
         },
     }
     return plan(target, staged, [job])
+
+
+def _containers(target: Target, fields: JobExecutor) -> tuple[list[Manifest], list[Manifest]]:
+    """The sidecars and the containers of the task; the first container is the leader's."""
+    spec = target.spec
+    if spec.group is None:
+        return [], [_container(target, fields, CONTAINER, command(spec, target.name))]
+    leader, *others = spec.group.roles
+
+    def made(name: str, role: Role) -> Manifest:
+        words = group.role_command(spec, target.name, role)
+        return _container(target, fields, name, words, role)
+
+    first = made(CONTAINER, leader)
+    rest = [made(group.container_name(role), role) for role in others]
+    if group.are_sidecars(spec):
+        return [{**each, "restartPolicy": "Always"} for each in rest], [first]
+    return [], [first, *rest]
+
+
+def _container(
+    target: Target, fields: JobExecutor, name: str, words: list[str], role: Role | None = None
+) -> Manifest:
+    found: Manifest = {
+        "name": name,
+        "image": fields.image,
+        "command": words,
+        "env": template.environment(target, role),
+        **template.container_fields(fields),
+    }
+    resources = template.resources(fields, fields.gpus)
+    if resources:
+        found["resources"] = resources
+    return found

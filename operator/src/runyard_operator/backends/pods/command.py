@@ -1,4 +1,4 @@
-"""The argument vector of a task's main container."""
+"""The argument vector of a task's container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from runyard.api.constants import MAX_OUTPUT_BYTES, SCRIPTS_DIR
-from runyard.api.task import Script
+from runyard.api.task import Role, Script
 from runyard.api.unit import UnitSpec
 
 _PYTHON: Final = frozenset({"python", "python3"})
@@ -79,33 +79,32 @@ def literal(text: str) -> str:
     return _EXPANDED.sub("$$", text)
 
 
-def script_name(spec: UnitSpec, unit: str) -> str:
+def script_name(spec: UnitSpec, unit: str, role: Role | None = None) -> str:
     """The file name of the inline script, in the scripts folder."""
-    return f"{spec.task or unit}.sh"
+    return f"{spec.task or unit}{f'-{role.name}' if role else ''}.sh"
 
 
-def script_of(spec: UnitSpec) -> Script:
-    """The script of a unit that has one."""
+def script_of(spec: UnitSpec, role: Role | None = None) -> Script:
+    """The script of a unit that has one, or of a role of its group."""
+    if role is not None:
+        return role.script
     if spec.script is None:
         raise ValueError("the unit has no script")
     return spec.script
 
 
-def _script(spec: UnitSpec, unit: str) -> str:
-    script = script_of(spec)
-    if script.inline is not None:
-        return f"{SCRIPTS_DIR}/{script_name(spec, unit)}"
-    return script.path or ""
-
-
-def plain_command(spec: UnitSpec, unit: str) -> list[str]:
+def plain_command(spec: UnitSpec, unit: str, role: Role | None = None) -> list[str]:
     """The command as it is run, before anything is escaped or wrapped.
 
     torchrun is not told about nodes and ranks: it reads PET_* variables, which the training
     runtime sets.
     """
-    script = [_script(spec, unit), *script_of(spec).args]
-    entrypoint = script_of(spec).entrypoint
+    written = script_of(spec, role)
+    if written.inline is not None:
+        path = f"{SCRIPTS_DIR}/{script_name(spec, unit, role)}"
+    else:
+        path = written.path or ""
+    script, entrypoint = [path, *written.args], written.entrypoint
     if spec.launcher is None or spec.launcher.torchrun is None:
         return [entrypoint, *script]
     restarts = spec.launcher.torchrun.max_restarts
@@ -115,14 +114,18 @@ def plain_command(spec: UnitSpec, unit: str) -> list[str]:
     return ["torchrun", *options, "--no-python", entrypoint, *script]
 
 
-def command(spec: UnitSpec, unit: str) -> list[str]:
-    """The container's command; wrapped when the task declares outputs.
+def with_outputs(spec: UnitSpec, plain: list[str]) -> list[str]:
+    """The command, wrapped when the task declares outputs.
 
     After the command has succeeded, the wrapper writes the outputs' files to the termination
     message, where the kubelet makes them part of the pod's status.
     """
-    plain = plain_command(spec, unit)
-    if spec.outputs:
-        names = " ".join(each.name for each in spec.outputs)
-        plain = ["sh", "-c", _WRAPPER, "runyard", names, *plain]
-    return [literal(each) for each in plain]
+    if not spec.outputs:
+        return plain
+    names = " ".join(each.name for each in spec.outputs)
+    return ["sh", "-c", _WRAPPER, "runyard", names, *plain]
+
+
+def command(spec: UnitSpec, unit: str) -> list[str]:
+    """The container's command, for a unit with a script."""
+    return [literal(each) for each in with_outputs(spec, plain_command(spec, unit))]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runyard.api.policy import FailureClass
-from runyard_operator.backends.pods import outputs
+from runyard_operator.backends.pods import group, outputs
 from runyard_operator.backends.pods.command import EXIT_OUTPUTS
 from runyard_operator.backends.pods.template import INIT_CONTAINER
 from runyard_operator.backends.pods.view import ContainerView, PodView
@@ -94,14 +94,24 @@ def culprit(pods: Sequence[PodView]) -> PodView | None:
     """The pod that failed first: the others fail or are stopped because it did."""
 
     def when(pod: PodView) -> tuple[datetime, int]:
-        ends = [each.finished for each in (*pod.init, pod.main) if each and each.finished]
+        # Of a group, the role that failed first tells when.
+        part = part_that_failed(pod)
+        ends = [each.finished for each in (*pod.init, part or pod.main) if each and each.finished]
         return max(ends, default=_LATE), pod.rank
 
     return min((each for each in pods if _failed(each)), key=when, default=None)
 
 
 def _failed(pod: PodView) -> bool:
-    return pod.phase == "Failed" or (pod.main is not None and bool(pod.main.exit_code))
+    return pod.phase == "Failed" or any(each.exit_code for each in pod.deciding)
+
+
+def part_that_failed(pod: PodView) -> ContainerView | None:
+    """The task's container that failed; of a group, that of the role that failed first."""
+    failed = [each for each in pod.deciding if each.exit_code]
+    own = [each for each in failed if group.ended_by(each.end_message) is None]
+    # min() keeps the order of the roles where times, which are whole seconds, are equal.
+    return min(own or failed, key=lambda each: each.finished or _LATE, default=None)
 
 
 def why_failed(pods: Sequence[PodView], verdict: Mapping[str, str]) -> Failure:
@@ -112,13 +122,14 @@ def why_failed(pods: Sequence[PodView], verdict: Mapping[str, str]) -> Failure:
     broken = next((each for each in pod.init if each.exit_code), None)
     if broken is not None:
         return _of(pod, broken, FailureClass.LAUNCH_FAILED, _init_message(pod, broken))
-    main = pod.main
-    if main is not None and main.exit_code == EXIT_OUTPUTS:
-        refusal = outputs.refusal(main.end_message)
+    part = part_that_failed(pod) or pod.main
+    if part is not None and part.exit_code == EXIT_OUTPUTS:
+        refusal = outputs.refusal(part.end_message)
         if refusal is not None:
-            return _of(pod, main, FailureClass.ERROR, refusal, reasons.OUTPUTS_MISSING)
-    kind, detail = _classify(pod)
-    return _of(pod, main, kind, f"pod {pod.name}: {detail}")
+            return _of(pod, part, FailureClass.ERROR, refusal, reasons.OUTPUTS_MISSING)
+    kind, detail = _classify(pod, part)
+    role = f", role {part.role}" if part is not None and part.role else ""
+    return _of(pod, part, kind, f"pod {pod.name}{role}: {detail}")
 
 
 def _without_pod(verdict: Mapping[str, str]) -> Failure:
@@ -157,7 +168,8 @@ def _of(
 
 def _is_no_log(container: ContainerView) -> bool:
     """Whether the termination message is the wrapper's or the container runtime's own."""
-    return never_ran(container) or outputs.is_framed(container.end_message)
+    message = container.end_message
+    return never_ran(container) or outputs.is_framed(message) or group.ended_by(message) is not None
 
 
 def _init_message(pod: PodView, container: ContainerView) -> str:
@@ -167,21 +179,20 @@ def _init_message(pod: PodView, container: ContainerView) -> str:
     return f"pod {pod.name}: init container {container.name} ended with {container.exit_code}"
 
 
-def _classify(pod: PodView) -> tuple[FailureClass, str]:
+def _classify(pod: PodView, part: ContainerView | None) -> tuple[FailureClass, str]:
     """Class and detail. Memory speaks first: an eviction would be told as such anyway."""
-    main = pod.main
-    if main is not None and main.end_reason == "OOMKilled":
+    if part is not None and part.end_reason == "OOMKilled":
         return FailureClass.OUT_OF_MEMORY, "out of memory: raise executor memory or memoryLimit"
     if pod.reason in _POD_REASONS:
         return _POD_REASONS[pod.reason], f"{pod.reason}: {pod.message}".rstrip(": ")
     if pod.disruption is not None:
         reason, message = pod.disruption
         return _DISRUPTIONS.get(reason, FailureClass.NODE_FAILURE), f"{reason}: {message}"
-    if main is None or main.exit_code is None:
+    if part is None or part.exit_code is None:
         # The kubelet turned the pod down (OutOfcpu, NodeAffinity, ...): nothing of it has run.
         return FailureClass.LAUNCH_FAILED, f"{pod.reason or 'Failed'}: {pod.message}".rstrip(": ")
-    if main.end_reason in _CONTAINER_REASONS:
-        detail = f"{main.end_reason}: {main.end_message}".rstrip(": \n")
-        return _CONTAINER_REASONS[main.end_reason], detail
-    hint = _EXIT_HINTS.get(main.exit_code)
-    return FailureClass.ERROR, f"exit code {main.exit_code}" + (f", {hint}" if hint else "")
+    if part.end_reason in _CONTAINER_REASONS:
+        detail = f"{part.end_reason}: {part.end_message}".rstrip(": \n")
+        return _CONTAINER_REASONS[part.end_reason], detail
+    hint = _EXIT_HINTS.get(part.exit_code)
+    return FailureClass.ERROR, f"exit code {part.exit_code}" + (f", {hint}" if hint else "")

@@ -39,7 +39,7 @@ def is_terminal(child: Mapping[str, Any]) -> bool:
 
 def started(pods: Sequence[PodView]) -> int:
     """How many pods run the task or have run it."""
-    return sum(1 for pod in pods if pod.main is not None and pod.main.has_started)
+    return sum(1 for pod in pods if pod.has_started)
 
 
 def start_time(pods: Sequence[PodView]) -> datetime | None:

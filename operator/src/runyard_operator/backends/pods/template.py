@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, OUTPUTS_DIR, SCRIPTS_DIR
 from runyard.api.executor import PodFields
+from runyard.api.task import Role
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Refused, Target
 from runyard_operator.backends.pods.command import literal, script_name
 from runyard_operator.bundles.bundle import Bundle, BundleError, bundle
 from runyard_operator.engine import reasons
-from runyard_operator.unpack import FOLDERS_VARIABLE, SOURCES_VARIABLE
+from runyard_operator.unpack import FOLDERS_VARIABLE, PIPES_VARIABLE, SOURCES_VARIABLE
 
 Fragment = dict[str, Any]
 
@@ -26,6 +27,10 @@ IN_CODE: Final = "/runyard/in/code"
 IN_SCRIPTS: Final = "/runyard/in/scripts"
 GPU: Final = "nvidia.com/gpu"
 NOBODY: Final = 65532
+GROUP_DIR: Final = f"{JOB_DIR}/group"
+"""Where the roles of a group tell each other how they end."""
+ROLE_VARIABLE: Final = "RUNYARD_ROLE"
+ROLES_VARIABLE: Final = "RUNYARD_ROLES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +69,21 @@ def stage(target: Target) -> Staged:
     try:
         if spec.code is not None and spec.code.inline is not None:
             code = bundle((each.path, each.content) for each in spec.code.inline)
-        if spec.script is not None and spec.script.inline is not None:
-            scripts = bundle([(script_name(spec, target.name), spec.script.inline)])
+        inline = [*_inline_scripts(target)]
+        if inline:
+            scripts = bundle(inline)
     except BundleError as problem:
         raise Refused(reasons.INVALID_SPEC, str(problem)) from problem
     return Staged(code=code, scripts=scripts)
+
+
+def _inline_scripts(target: Target) -> Iterator[tuple[str, str]]:
+    spec = target.spec
+    if spec.script is not None and spec.script.inline is not None:
+        yield script_name(spec, target.name), spec.script.inline
+    for role in spec.group.roles if spec.group else ():
+        if role.script.inline is not None:
+            yield script_name(spec, target.name, role), role.script.inline
 
 
 def volumes(spec: UnitSpec, fields: PodFields, staged: Staged) -> list[Fragment]:
@@ -109,6 +124,9 @@ def init_container(spec: UnitSpec, staged: Staged, config: PodConfig) -> Fragmen
         FOLDERS_VARIABLE: ":".join((CODE_DIR, SCRIPTS_DIR, OUTPUTS_DIR)),
         SOURCES_VARIABLE: json.dumps(sources),
     }
+    if spec.group is not None:
+        env[FOLDERS_VARIABLE] += f":{GROUP_DIR}"
+        env[PIPES_VARIABLE] = ":".join(f"{GROUP_DIR}/{role.name}" for role in spec.group.roles)
     return {
         "name": INIT_CONTAINER,
         "image": config.image,
@@ -150,22 +168,25 @@ def _inputs(spec: UnitSpec, staged: Staged) -> Iterator[tuple[str, str, str, str
         yield SCRIPTS_VOLUME, IN_SCRIPTS, SCRIPTS_DIR, staged.scripts.digest
 
 
-def environment(target: Target) -> list[Fragment]:
-    """The main container's environment: Runyard's own names cannot be set otherwise."""
+def environment(target: Target, role: Role | None = None) -> list[Fragment]:
+    """A container's environment: Runyard's own names cannot be set otherwise."""
     spec = target.spec
+    roles = spec.group.roles if spec.group else []
     ours = {
         "RUNYARD_EXPERIMENT": spec.experiment,
         "RUNYARD_TASK": spec.task,
         "RUNYARD_UNIT": target.name,
         "RUNYARD_ATTEMPT": str(target.attempt),
         "RUNYARD_OUTPUTS": OUTPUTS_DIR,
+        ROLE_VARIABLE: role.name if role else None,
+        ROLES_VARIABLE: " ".join(each.name for each in roles) or None,
     }
     found: dict[str, Fragment] = {
         name: {"name": name, "value": value} for name, value in ours.items() if value is not None
     }
     found["PYTHONPATH"] = {"name": "PYTHONPATH", "value": CODE_DIR}
     found["PYTHONUNBUFFERED"] = {"name": "PYTHONUNBUFFERED", "value": "1"}
-    for variable in spec.env:
+    for variable in (*spec.env, *(role.env if role else ())):
         if variable.name in ours:
             continue
         wire = variable.to_dict()
@@ -180,7 +201,8 @@ def environment(target: Target) -> list[Fragment]:
 
 
 def resources(fields: PodFields, gpus: int | None) -> Fragment:
-    """Requests and limits of the main container; memory is limited to its request by default."""
+    """Requests and limits of each container of the task; memory is limited to its request by
+    default."""
     requests = {"cpu": fields.cpu, "memory": fields.memory}
     limits = {"cpu": fields.cpu_limit, "memory": fields.memory_limit or fields.memory}
     if gpus is not None:

@@ -43,15 +43,14 @@ def why_waiting(pods: Sequence[PodView], expected: int) -> tuple[str, str]:
         if pod.unscheduled is not None:
             reason, message = pod.unscheduled
             return reason or "Unschedulable", _with_hint(pod, reason or "Unschedulable", message)
-    started = sum(1 for pod in pods if pod.main is not None and pod.main.has_started)
+    started = sum(1 for pod in pods if pod.has_started)
     if started:
         return reasons.WAITING, f"{started} of {expected} pods run"
     return INITIALIZING, "the pod is being set up: images, volumes, code"
 
 
 def _container_trouble(pod: PodView) -> tuple[str, str] | None:
-    containers = (*pod.init, *((pod.main,) if pod.main else ()))
-    for each in containers:
+    for each in (*pod.init, *pod.sidecars, *pod.deciding):
         if each.waiting_reason not in _ON_THE_WAY:
             return each.waiting_reason, _with_hint(pod, each.waiting_reason, each.waiting_message)
     return None

@@ -1,0 +1,146 @@
+"""The containers of a group: one for each role, and how the end of one reaches the others.
+
+With successPolicy All every role is a container of the pod. The kubelet leaves the other containers
+alone when one fails, so a shell around each command does it: it holds the role's own named pipe
+open and reads those of the others. A pipe ends with the shell that holds it, in whatever way that
+one died; unless the role said before that it ended well, it has failed, and the others are ended.
+
+With successPolicy Leader the leader is the pod's only container and the other roles are sidecars:
+the kubelet starts them before the leader, ends them after it, and leaves their exit codes out of
+the pod's result. It also starts them again when they end, so a shell around each command stays
+until it is told to stop, and runs the command no second time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runyard.api.task import Role, SuccessPolicy
+from runyard.api.unit import UnitSpec
+from runyard_operator.backends.pods.command import literal, plain_command, with_outputs
+from runyard_operator.backends.pods.template import GROUP_DIR
+from runyard_operator.engine.naming import bounded
+
+ENDED_HEADER: Final = "runyard-ended/1"
+"""First line of the termination message of a role that failed after another one had failed."""
+GRACE_SECONDS: Final = 30
+"""How long a role may take to end after SIGTERM because another one failed."""
+
+_PREFIX: Final = "role-"
+
+# Both wrappers need sh and sleep of the user's image. The first words are the folder of the pipes
+# and the role's name, the last ones are the command. Descriptor 3 saves the standard input, which
+# a shell takes away from commands in the background. `wait` returns early on a signal: the loop
+# waits for the command's own exit code (127: there is nothing left to wait for).
+_SIGNALS: Final = """\
+child=; signalled=; stopped=; code=127
+trap 'signalled=1; stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
+"""
+_WAIT: Final = """\
+  while :; do
+    signalled=
+    wait "$child"; now=$?
+    [ "$now" -eq 127 ] || code=$now
+    [ -n "$signalled" ] || break
+  done
+"""
+
+# Descriptor 9 is the pipe of this role, which nobody but this shell may hold. To open the pipe of
+# another role for reading would block when that one has ended already: opened for both first, it
+# never does. `set -C` lets one role only be the first that failed. A watcher sleeps first, since a
+# command that is just being started would not hear its signal.
+_EQUAL: Final = f"""\
+dir=$1; me=$2; others=$3; shift 3
+log=${{RUNYARD_TERMINATION_LOG:-/dev/termination-log}}
+{_SIGNALS}\
+blame() {{ (set -C; echo "$1" > "$dir/failed") 2>/dev/null || :; }}
+watch() {{
+  sleep 1
+  until [ -e "$dir/$1.started" ]; do sleep 1; done
+  exec 8<>"$dir/$1" 7<"$dir/$1" 8<&-
+  read -r _ <&7
+  [ ! -e "$dir/$1.ok" ] || return 0
+  blame "$1"
+  read -r first < "$dir/failed"
+  echo "runyard: role ${{first:-$1}} has failed: ending this one" >&2
+  kill -TERM "$child" 2>/dev/null
+  sleep {GRACE_SECONDS} >/dev/null 2>&1
+  kill -KILL "$child" 2>/dev/null
+}}
+exec 9<>"$dir/$me" || exit 127
+: > "$dir/$me.started"
+exec 3<&0
+"$@" <&3 3<&- 9<&- &
+child=$!
+exec 3<&-
+[ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+watchers=
+for other in $others; do
+  (exec 9<&-; trap - TERM INT HUP; watch "$other") &
+  watchers="$watchers $!"
+done
+{_WAIT}\
+kill $watchers 2>/dev/null
+if [ "$code" -eq 0 ]; then
+  : > "$dir/$me.ok"
+  exit 0
+fi
+blame "$me"
+read -r first < "$dir/failed"
+[ "$first" = "$me" ] || {{ echo {ENDED_HEADER}; echo "$first"; }} > "$log"
+exit "$code"
+"""
+
+_SIDECAR: Final = f"""\
+dir=$1; me=$2; shift 2
+{_SIGNALS}\
+if [ -e "$dir/$me.started" ]; then
+  echo "runyard: this role was killed, and it is not started again" >&2
+  code=137
+else
+  : > "$dir/$me.started"
+  exec 3<&0
+  "$@" <&3 3<&- &
+  child=$!
+  exec 3<&-
+  [ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+{_WAIT}\
+  child=
+fi
+while [ -z "$stopped" ]; do
+  sleep 2 &
+  wait "$!"
+done
+exit "$code"
+"""
+
+
+def container_name(role: Role) -> str:
+    """The name of the container of a role that is not the leader."""
+    return bounded(f"{_PREFIX}{role.name}")
+
+
+def are_sidecars(spec: UnitSpec) -> bool:
+    """Whether the roles beside the leader run as sidecars."""
+    return spec.group is not None and spec.group.success_policy is SuccessPolicy.LEADER
+
+
+def role_command(spec: UnitSpec, unit: str, role: Role) -> list[str]:
+    """The command of a role's container. The leader, and it alone, writes the outputs."""
+    roles = spec.group.roles if spec.group else []
+    leads = bool(roles) and role.name == roles[0].name
+    plain = plain_command(spec, unit, role)
+    if leads:
+        plain = with_outputs(spec, plain)
+    if not are_sidecars(spec):
+        others = " ".join(each.name for each in roles if each.name != role.name)
+        plain = ["sh", "-c", _EQUAL, "runyard", GROUP_DIR, role.name, others, *plain]
+    elif not leads:
+        plain = ["sh", "-c", _SIDECAR, "runyard", GROUP_DIR, role.name, *plain]
+    return [literal(each) for each in plain]
+
+
+def ended_by(message: str) -> str | None:
+    """The role that had failed before, as the termination message of another one says."""
+    header, _, rest = message.partition("\n")
+    return rest.strip() if header == ENDED_HEADER else None
