@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_UNIT, LABEL_UNIT_UID
 from runyard_operator.config import Config
 from runyard_operator.context import Context
+from runyard_operator.handlers import watcher
 from runyard_operator.kube import HttpKubeApi, Object, Ref, load_configuration
 from runyard_operator.kube.resources import TRAINER
 from runyard_operator.main import Operator
@@ -23,6 +25,7 @@ from runyard_operator.queue import Key
 from testbed.errors import ClusterError
 from tests.support.experiments import experiment, job
 from tests.support.kubectl import Kubectl
+from tests.support.swallowing import swallowing
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -208,6 +211,27 @@ async def test_an_outage_of_the_api_server_is_survived(
         await api.create(named(namespace, "after"))
         await seen.wait(after)
         await api.delete(Ref(API_VERSION, "Experiment", "before", namespace))
+        await seen.gone(before)
+
+
+async def test_a_watch_that_dies_without_a_sign_is_opened_anew(
+    kube: Kubectl,
+    api: HttpKubeApi,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """T7: connections that stay open and bring nothing are given up, and nothing is missed."""
+    monkeypatch.setattr(watcher, "SILENT_SECONDS", 5.0)
+    before, after = (Key("Experiment", namespace, name) for name in ("before", "after"))
+    detour = tmp_path / "kubeconfig"
+    async with swallowing(kube, detour) as line, operator(str(detour), namespace) as seen:
+        await api.create(named(namespace, "before"))
+        await seen.wait(before)
+        line.swallow()
+        await api.create(named(namespace, "after"))
+        await api.delete(Ref(API_VERSION, "Experiment", "before", namespace))
+        await seen.wait(after)
         await seen.gone(before)
 
 

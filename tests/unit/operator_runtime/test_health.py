@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 
 from runyard.api.constants import API_VERSION
+from runyard_operator import health
+from runyard_operator.handlers import watcher
 from runyard_operator.health import Health, Signs, complaints
 from runyard_operator.kube.resources import Ref
 from runyard_operator.metrics import Metrics
@@ -41,9 +43,14 @@ WELL = Signs(
     ],
 )
 def test_what_counts_as_dead(signs: Signs, words: str | None) -> None:
-    """A silent watch is dead only while the API server answers others, or after very long."""
+    """T7: a silent watch is dead only while the API server answers others, or after very long."""
     found = complaints(signs)
     assert (words is None and not found) or (words is not None and words in found[0])
+
+
+def test_a_silent_watch_is_opened_anew_before_the_process_is_given_up() -> None:
+    """T7: the cure comes first, and may fail once; it waits for more than a bookmark's minute."""
+    assert 60.0 < watcher.SILENT_SECONDS <= health.SILENT_SECONDS / 2
 
 
 async def test_the_server_speaks_for_the_parts() -> None:
@@ -53,7 +60,7 @@ async def test_the_server_speaks_for_the_parts() -> None:
     metrics.watch(queue, store)
     store.put(obj("ExecutionUnit", "a", 1, status={"phase": "Running"}))
     store.put(obj("ExecutionUnit", "b", 2))
-    health = Health(
+    served = Health(
         kube=ScriptedKube(),
         probe=Ref(API_VERSION, "ExecutionProfile", "livez", "runyard-system"),
         queue=queue,
@@ -63,7 +70,7 @@ async def test_the_server_speaks_for_the_parts() -> None:
         working=lambda: working,
         clock=time.monotonic,
     )
-    host, port = await health.start("127.0.0.1", 0)
+    host, port = await served.start("127.0.0.1", 0)
 
     async def page(path: str) -> tuple[int, str]:
         async with http.get(f"http://{host}:{port}/{path}") as answer:
@@ -92,4 +99,4 @@ async def test_the_server_speaks_for_the_parts() -> None:
         assert 'runyard_units{phase="New"} 1.0' in text
         assert 'runyard_submissions_total{backend="job",result="Submitted"} 1.0' in text
         assert "runyard_queue_keys 0.0" in text
-    await asyncio.gather(queue.stop(30), health.close())
+    await asyncio.gather(queue.stop(30), served.close())

@@ -27,6 +27,9 @@ LOOK_SECONDS: Final = 2.0
 LACKING_LOOKS: Final = 8
 END_SECONDS: Final = 20.0
 GOODBYE_SECONDS: Final = 0.5
+# A watch that brings nothing for that long is opened anew, whatever its connection says. The API
+# server sends a bookmark about once a minute.
+SILENT_SECONDS: Final = 75.0
 
 
 class StuckError(Exception):
@@ -232,7 +235,7 @@ class Watcher:
         settings.watching.chunk_size = 500
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
-        settings.watching.inactivity_timeout = 75
+        settings.watching.inactivity_timeout = SILENT_SECONDS
         # A worker of kopf's stays with each object that long after its last event.
         settings.queueing.idle_timeout = 1
         settings.persistence.diffbase_storage = _NoMemory()
