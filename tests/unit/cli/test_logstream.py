@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runyard.cli.logs import Wanted, sources
-from runyard.cli.logstream import Follower, LogWriter, Options, container_of, read_once, started
+from runyard.cli.logstream import Follower, LogWriter, Options, containers_of, read_once, started
 from runyard.kube.client import KubeClient
 from runyard.kube.errors import ApiError
 from runyard.kube.kubeconfig import Access
@@ -80,7 +80,7 @@ def test_a_broken_stream_is_taken_up_without_doubled_or_lost_lines(timestamps: b
         return parts.pop(0) if request.path.endswith("/log") else ended_pod()
 
     with case(script) as each:
-        Follower(each.client, pod(), Options(timestamps=timestamps), each.write).run()
+        Follower(each.client, pod(), "main", Options(timestamps=timestamps), each.write).run()
         numbers = [line.rsplit(" ", 1)[1] for line in each.lines]
         assert numbers == ["1", "2", "3", "3", "4", "5", "6"]
         assert all(line.startswith("2026") is timestamps for line in each.lines)
@@ -98,7 +98,7 @@ def test_a_stream_that_ends_while_the_pod_runs_is_opened_again() -> None:
         return parts.pop(0) if request.path.endswith("/log") else pods.pop(0)
 
     with case(script) as each:
-        Follower(each.client, pod(), Options(tail=5), each.write).run()
+        Follower(each.client, pod(), "main", Options(tail=5), each.write).run()
         assert each.lines == ["line 1", "line 2"]
         assert each.served.requests[0].query["tailLines"] == "5"
 
@@ -114,14 +114,14 @@ def test_a_container_that_waits_to_start_is_waited_for() -> None:
         return parts.pop(0) if parts else Answer(stamped(1))
 
     with case(script) as each:
-        Follower(each.client, pod(), Options(), each.write).run()
+        Follower(each.client, pod(), "main", Options(), each.write).run()
         assert each.lines == ["line 1"]
 
 
 def test_a_pod_that_is_gone_ends_the_follower() -> None:
     """A deleted pod has no more lines, and that is no error."""
     with case(lambda _: Answer(b'{"kind": "Status", "details": {"name": "p"}}', 404)) as each:
-        Follower(each.client, pod(), Options(), each.write).run()
+        Follower(each.client, pod(), "main", Options(), each.write).run()
         assert each.lines == []
 
 
@@ -135,7 +135,7 @@ def test_a_follower_stops_when_told() -> None:
         return Answer(stamped(1), cut=True)
 
     with case(script) as each:
-        follower = Follower(each.client, pod(), Options(), each.write)
+        follower = Follower(each.client, pod(), "main", Options(), each.write)
         thread = threading.Thread(target=follower.run)
         thread.start()
         assert opened.wait(30)
@@ -149,15 +149,15 @@ def test_missing_rights_are_an_error() -> None:
     """What waiting cannot mend is raised."""
     with case(lambda _: Answer(b'{"kind": "Status", "message": "no"}', 403)) as each:
         with pytest.raises(ApiError, match="no"):
-            Follower(each.client, pod(), Options(), each.write).run()
+            Follower(each.client, pod(), "main", Options(), each.write).run()
         with pytest.raises(ApiError, match="no"):
-            read_once(each.client, pod(), Options(), each.write)
+            read_once(each.client, pod(), "main", Options(), each.write)
 
 
 def test_lines_without_a_timestamp_stay_whole() -> None:
     """The kubelet's own messages come as they are."""
     with case(lambda _: Answer(b"failed to try resolving symlinks\n" + stamped(1))) as each:
-        read_once(each.client, pod(), Options(), each.write)
+        read_once(each.client, pod(), "main", Options(), each.write)
         assert each.lines == ["failed to try resolving symlinks", "line 1"]
 
 
@@ -182,12 +182,53 @@ def test_the_container_is_the_annotated_one_or_the_first() -> None:
     """Side-cars are not what people ask for."""
     item = pod()
     item["spec"]["containers"].append({"name": "side"})
-    assert container_of(item) == "main"
+    assert containers_of(item) == [("main", "")]
     item["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "side"}
-    assert container_of(item) == "side"
-    assert not started(item)
+    assert containers_of(item) == [("side", "")]
+    assert not started(item, "side")
     item["status"]["containerStatuses"] = [{"name": "side", "state": {"running": {}}}]
-    assert started(item)
+    assert started(item, "side")
+    assert not started(item, "main")
+
+
+def test_every_role_of_a_group_is_shown() -> None:
+    """The leader first, sidecars too; the prefix is the role's name."""
+
+    def container(name: str, role: str) -> dict[str, Any]:
+        return {"name": name, "env": [{"name": "RUNYARD_ROLE", "value": role}]}
+
+    item = pod("g", **{"runyard.dev/task": "train"})
+    item["spec"] = {
+        "initContainers": [{"name": "runyard-code"}, container("role-load", "load")],
+        "containers": [container("main", "serve")],
+    }
+    found = sources(experiment({"train": []}), [item], Wanted("sft"))
+    assert [(each.container, each.prefix) for each in found] == [
+        ("main", "train/serve"),
+        ("role-load", "train/load"),
+    ]
+    item["status"]["initContainerStatuses"] = [{"name": "role-load", "state": {"running": {}}}]
+    assert [started(item, each.container) for each in found] == [False, True]
+
+
+def test_members_of_a_matrix_are_told_apart() -> None:
+    """Each has a unit and pods of its own."""
+
+    def member(index: int, attempt: int) -> dict[str, Any]:
+        labels = {
+            "runyard.dev/task": "train",
+            "runyard.dev/unit": f"sft-train-{index}",
+            "runyard.dev/member": str(index),
+            "runyard.dev/attempt": str(attempt),
+        }
+        return pod(f"m{index}-{attempt}", **labels)
+
+    pods = [member(10, 1), member(2, 2), member(2, 1)]
+    found = sources(experiment({"train": []}), pods, Wanted("sft"))
+    assert [(each.pod["metadata"]["name"], each.prefix) for each in found] == [
+        ("m2-2", "train-2/0"),
+        ("m10-1", "train-10/0"),
+    ]
 
 
 def test_the_newest_pod_of_each_rank_counts() -> None:

@@ -65,7 +65,7 @@ class _State:
         self._several = wanted.task is None
         self._units: dict[str, Object] = {}
         self._heard: set[str] = set()
-        self._followers: dict[str, tuple[Source, Follower, threading.Thread]] = {}
+        self._followers: dict[tuple[str, str], tuple[Source, Follower, threading.Thread]] = {}
         self._trouble = False
 
     @property
@@ -108,14 +108,14 @@ class _State:
         found = sources(self._experiment, pods, self._wanted)
         self._several = self._several or len(found) > 1
         for each in found:
-            if each.uid not in self._followers and started(each.pod):
+            if each.key not in self._followers and started(each.pod, each.container):
                 self._start(each)
 
     def _start(self, source: Source) -> None:
         # A training job's pods come one after the other: the first one has a prefix as well.
-        prefix = source.prefix if self._several or _ranked(source) else ""
+        prefix = source.prefix if self._several or source.role or _ranked(source) else ""
         write = self._writer.to(prefix)
-        follower = Follower(self._client, source.pod, self._wanted.options, write)
+        follower = Follower(self._client, source.pod, source.container, self._wanted.options, write)
 
         def run() -> None:
             try:
@@ -124,7 +124,7 @@ class _State:
                 self._events.put(("log", Broken(error)))
 
         thread = threading.Thread(target=run, name=f"log-{source.prefix}", daemon=True)
-        self._followers[source.uid] = (source, follower, thread)
+        self._followers[source.key] = (source, follower, thread)
         thread.start()
 
     def drain(self) -> None:

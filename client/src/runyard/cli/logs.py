@@ -9,12 +9,14 @@ from typing import Final
 from runyard.cli import view
 from runyard.cli.cells import clean
 from runyard.cli.errors import FAILED, CliError, not_found, suggestion
-from runyard.cli.logstream import LogWriter, Options, read_once
+from runyard.cli.logstream import LogWriter, Options, containers_of, read_once
 from runyard.cli.session import Session
 from runyard.kube.client import EXPERIMENTS, PODS, UNITS, KubeClient, Object
 
 LABEL_RANK: Final = "batch.kubernetes.io/job-completion-index"
 LABEL_ATTEMPT: Final = "runyard.dev/attempt"
+LABEL_MEMBER: Final = "runyard.dev/member"
+LABEL_UNIT: Final = "runyard.dev/unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,25 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One pod as a place that lines come from."""
+    """One container of a pod as a place that lines come from."""
 
     task: str
     rank: int
     pod: Object
+    container: str
+    role: str = ""
 
     @property
     def prefix(self) -> str:
-        """What tells its lines from those of others."""
-        return f"{self.task}/{self.rank}"
+        """What tells its lines from those of others: of a group the role, else the rank."""
+        member = (self.pod["metadata"].get("labels") or {}).get(LABEL_MEMBER)
+        task = self.task if member is None else f"{self.task}-{member}"
+        return f"{task}/{self.role or self.rank}"
 
     @property
-    def uid(self) -> str:
-        """The pod's uid."""
-        return str(self.pod["metadata"]["uid"])
+    def key(self) -> tuple[str, str]:
+        """The pod's uid and the container."""
+        return str(self.pod["metadata"]["uid"]), self.container
 
 
 def run(session: Session, wanted: Wanted, *, follow: bool) -> int:
@@ -96,7 +102,7 @@ def _print(session: Session, client: KubeClient, experiment: Object, wanted: Wan
         mine = [each for each in found if each.task == task]
         for each in mine:
             prefix = each.prefix if several else ""
-            read_once(client, each.pod, wanted.options, writer.to(prefix))
+            read_once(client, each.pod, each.container, wanted.options, writer.to(prefix))
             printed = True
         if not mine and print_last_lines(session, task, units.get(task), several, wanted):
             printed = True
@@ -112,16 +118,23 @@ def units_by_task(experiment: Object, units: Iterable[Object]) -> dict[str, Obje
 
 
 def sources(experiment: Object, pods: Iterable[Object], wanted: Wanted) -> list[Source]:
-    """The newest pod of every task and rank, in the order of the spec."""
+    """The newest pod of every task, member of a matrix and rank, in the order of the spec; of the
+    pod of a group, every role."""
     order = {task["name"]: at for at, task in enumerate(experiment["spec"]["tasks"])}
-    newest: dict[tuple[int, int], Source] = {}
+    newest: dict[tuple[int, int, str, int], tuple[str, Object]] = {}
     for pod in sorted(pods, key=_made):
         labels = pod["metadata"].get("labels") or {}
         task = labels.get(view.LABEL_TASK) or ""
         rank = int(labels.get(LABEL_RANK) or 0)
         if task in order and wanted.rank in (None, rank):
-            newest[order[task], rank] = Source(task, rank, pod)
-    return [newest[key] for key in sorted(newest)]
+            member = labels.get(LABEL_MEMBER) or ""
+            number = int(member) if member.isdigit() else 0
+            newest[order[task], number, labels.get(LABEL_UNIT) or "", rank] = task, pod
+    return [
+        Source(newest[key][0], key[-1], newest[key][1], container, role)
+        for key in sorted(newest)
+        for container, role in containers_of(newest[key][1])
+    ]
 
 
 def _made(pod: Object) -> tuple[int, str]:

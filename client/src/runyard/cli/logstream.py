@@ -1,11 +1,11 @@
-"""The log of one pod: read once, or followed through broken connections without doubled lines."""
+"""The log of a container: read once, or followed through broken connections, no line twice."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from runyard.cli.paint import ansi
 from runyard.kube.client import PODS, KubeClient, Object
@@ -16,6 +16,7 @@ _QUIET_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 1.0
 _COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "red")
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+_ROLE: Final = "RUNYARD_ROLE"
 
 Write = Callable[[bytes], None]
 """Takes one line without its line feed."""
@@ -57,19 +58,33 @@ class LogWriter:
             self._out.flush()
 
 
-def container_of(pod: Object) -> str:
-    """The container whose log is meant: the annotated one, else the first."""
+def containers_of(pod: Object) -> list[tuple[str, str]]:
+    """The containers whose logs are meant, each with its role in a group, the leader first.
+
+    Without a group it is one container without a role: the annotated one, else the first.
+    """
+    spec = pod["spec"]
+    every = [*spec["containers"], *(spec.get("initContainers") or [])]
+    roles = [(str(each["name"]), role) for each in every if (role := _role_of(each))]
     annotated = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
-    return str(annotated or pod["spec"]["containers"][0]["name"])
+    return roles or [(str(annotated or every[0]["name"]), "")]
 
 
-def started(pod: Object) -> bool:
+def _role_of(container: Mapping[str, Any]) -> str:
+    variables: Sequence[Mapping[str, Any]] = container.get("env") or []
+    return next((each.get("value") or "" for each in variables if each["name"] == _ROLE), "")
+
+
+def started(pod: Object, container: str) -> bool:
     """Whether the container runs or has run, so that it has a log."""
-    name = container_of(pod)
-    for each in (pod.get("status") or {}).get("containerStatuses") or []:
-        if each["name"] == name:
-            return "running" in each["state"] or "terminated" in each["state"]
-    return False
+    status = pod.get("status") or {}
+    kinds = ("containerStatuses", "initContainerStatuses")
+    return any(
+        "running" in each["state"] or "terminated" in each["state"]
+        for kind in kinds
+        for each in status.get(kind) or []
+        if each["name"] == container
+    )
 
 
 def ended(pod: Object) -> bool:
@@ -77,14 +92,16 @@ def ended(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def read_once(client: KubeClient, pod: Object, options: Options, write: Write) -> None:
+def read_once(
+    client: KubeClient, pod: Object, container: str, options: Options, write: Write
+) -> None:
     """The lines that there are now; none when the container has not started or has just gone.
 
     Raises:
         KubeError: the log cannot be read.
     """
     try:
-        with _open(client, pod, options, follow=False, since=None) as stream:
+        with _open(client, pod, container, options, follow=False, since=None) as stream:
             for line in stream.lines():
                 write(line if options.timestamps else _split(line)[1])
     except ApiError as error:
@@ -93,11 +110,14 @@ def read_once(client: KubeClient, pod: Object, options: Options, write: Write) -
 
 
 class Follower:
-    """Follows one pod's log until the pod has ended or `stop` is called."""
+    """Follows the log of a pod's container until the pod has ended or `stop` is called."""
 
-    def __init__(self, client: KubeClient, pod: Object, options: Options, write: Write) -> None:
+    def __init__(
+        self, client: KubeClient, pod: Object, container: str, options: Options, write: Write
+    ) -> None:
         self._client = client
         self._pod = pod
+        self._container = container
         self._options = options
         self._write = write
         self._last = ""
@@ -147,7 +167,8 @@ class Follower:
         # sinceTime counts whole seconds, so the lines of the last second come again: those up to
         # the last timestamp seen, and as many with that very one as were written, are left out.
         since, skip_at_last = self._last or None, self._at_last
-        with _open(self._client, self._pod, self._options, follow=follow, since=since) as stream:
+        place = self._client, self._pod, self._container
+        with _open(*place, self._options, follow=follow, since=since) as stream:
             self._stream = stream
             for line in stream.lines():
                 stamp, text = _split(line)
@@ -164,9 +185,15 @@ class Follower:
 
 
 def _open(
-    client: KubeClient, pod: Object, options: Options, *, follow: bool, since: str | None
+    client: KubeClient,
+    pod: Object,
+    container: str,
+    options: Options,
+    *,
+    follow: bool,
+    since: str | None,
 ) -> Stream:
-    query = {"container": container_of(pod), "timestamps": "true"}
+    query = {"container": container, "timestamps": "true"}
     if follow:
         query["follow"] = "true"
     if since is not None:
