@@ -12,10 +12,13 @@ from runyard.api.code import Code
 from runyard.api.constants import MAX_INLINE_CODE_BYTES
 from runyard.api.experiment import UsedProfile
 from runyard.api.task import Work
-from runyard_operator.engine import reasons
+from runyard_operator.engine import reasons, references
 
 MAX_PROFILES_BYTES: Final = 32_768
 """All profiles of an experiment together, as JSON."""
+_LONGEST_NUMBER: Final = 9999
+"""No unit can make as many attempts."""
+_LONGEST_KEY: Final = "k" * 128
 
 
 class InvalidSpecError(Exception):
@@ -47,6 +50,18 @@ def work(task: Work, path: str) -> None:
                 f"{path} mounts volume {mount.name!r} at {mount.mount_path}, and has no volume of"
                 " that name: add it to the executor's volumes",
             )
+
+
+def attempt_references(task: Work) -> None:
+    """Checks that the texts with `${attempt.number}` and `${attempt.key}` fit with any values.
+
+    Raises:
+        InvalidSpecError: one does not.
+    """
+    try:
+        references.for_attempt(task, _LONGEST_NUMBER, _LONGEST_KEY)
+    except references.TooLongError as error:
+        raise InvalidSpecError(reasons.INVALID_REFERENCE, f"spec.{error}") from error
 
 
 def profiles(used: Iterable[UsedProfile]) -> None:

@@ -2,72 +2,143 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
 
-from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_TASK
-from runyard_operator.backends.base import (
-    Backend,
-    BackendError,
-    Refused,
-    Stalled,
-    Target,
-)
+from runyard.api.constants import API_VERSION
+from runyard.api.unit import UnitPhase
+from runyard_operator.backends.base import Backend
 from runyard_operator.context import Context
-from runyard_operator.engine import check, effects, reasons
+from runyard_operator.engine import check, effects, pace
 from runyard_operator.engine.unit import (
     Fact,
     Rejected,
-    SubmitFailed,
     Submitted,
     UnitDecision,
     UnitView,
+    lost_attempts,
     needs_observation,
     step,
+    tells_of_lost,
 )
+from runyard_operator.kube.api import Object
 from runyard_operator.kube.resources import Ref
+from runyard_operator.points import Point
 from runyard_operator.queue import Key
-from runyard_operator.reconcile import manifests, views
+from runyard_operator.reconcile import views
+from runyard_operator.reconcile.jobs import KIND, Jobs
 from runyard_operator.reconcile.writer import StaleError, Writer
 
-logger = logging.getLogger(__name__)
+_SHORT: Final = timedelta(seconds=pace.COALESCE)
 
-KIND = "ExecutionUnit"
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A job that this process has made and not yet written down."""
+
+    uid: str
+    attempt: int
+    fact: Submitted
+    at: datetime
 
 
 class UnitReconciler:
-    """Brings units forward, one pass at a time; it remembers nothing between passes."""
+    """Brings units forward, one pass at a time.
+
+    Between passes it remembers the jobs that it has made, until they are in a status: the news
+    that follows shortly is written together with them. Whoever has no such memory looks them up.
+    """
 
     def __init__(self, context: Context, backends: Mapping[str, Backend]) -> None:
         self._context = context
-        self._backends = backends
+        self._jobs = Jobs(context, backends)
+        self._made: dict[Key, _Made] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; the seconds until the next one, or None to wait for an event."""
         obj = self._context.store.get(Ref(API_VERSION, KIND, key.name, key.namespace))
         if obj is None:
+            self._made.pop(key, None)
             return None
         try:
-            return await self._pass(Writer(self._context, obj), views.unit_view(obj))
+            return await self._pass(key, Writer(self._context, obj))
         except StaleError:
             return 0.0
 
-    async def _pass(self, writer: Writer, unit: UnitView) -> float | None:
+    async def _pass(self, key: Key, writer: Writer) -> float | None:
+        stored = self._view(writer.obj)
+        made = self._unwritten(key, stored)
+        unit = stored if made is None else self._with(stored, made)
         fact = await self._look(unit)
         while True:
             decision = step(unit, fact, self._context.now())
-            await writer.publish(unit.status, decision.status, acts=bool(decision.effects))
-            unit = views.unit_view(writer.obj)
+            if made is not None and self._may_wait(made, decision):
+                return pace.COALESCE
+            await self._publish(writer, stored, decision)
+            self._made.pop(key, None)
+            stored = unit = self._view(writer.obj)
+            made = None
             fact = await self._act(writer, unit, decision)
-            if fact is None:
+            if isinstance(fact, Submitted) and unit.attempt is not None:
+                self._made[key] = _Made(unit.uid, unit.attempt.number, fact, self._context.now())
+                return pace.COALESCE
+            if fact is None and not (unit.ended and unit.finalizer and not decision.effects):
                 return decision.requeue_after
 
+    def _view(self, obj: Object) -> UnitView:
+        return self._jobs.placed(views.unit_view(obj))
+
+    def _unwritten(self, key: Key, unit: UnitView) -> _Made | None:
+        """What is remembered of the unit's current attempt, while its status does not say it."""
+        made = self._made.get(key)
+        if made is None:
+            return None
+        attempt = unit.attempt
+        if (
+            attempt is not None
+            and (unit.uid, attempt.number) == (made.uid, made.attempt)
+            and attempt.handle is None
+            and not unit.ended
+        ):
+            return made
+        del self._made[key]
+        return None
+
+    def _with(self, unit: UnitView, made: _Made) -> UnitView:
+        return replace(unit, status=step(unit, made.fact, self._context.now()).status)
+
+    def _may_wait(self, made: _Made, decision: UnitDecision) -> bool:
+        """Whether the write may take with it what happens until a little later."""
+        return (
+            timedelta() <= self._context.now() - made.at < _SHORT
+            and decision.status.phase in (UnitPhase.SUBMITTING, UnitPhase.WAITING)
+            and not decision.effects
+        )
+
+    async def _publish(self, writer: Writer, stored: UnitView, decision: UnitDecision) -> None:
+        # What has ended has ended for good: old news about it cannot mislead.
+        acts = any(not isinstance(each, effects.ReleaseFinalizer) for each in decision.effects)
+        self._context.point(Point.UNIT_STATUS_BEFORE)
+        await writer.publish(stored.status, decision.status, acts=acts)
+        self._context.point(Point.UNIT_STATUS_AFTER)
+
     async def _look(self, unit: UnitView) -> Fact:
-        if needs_observation(unit) and unit.attempt is not None:
-            return await self._backend(unit).observe(self._target(unit), unit.attempt.handle)
+        for attempt in lost_attempts(unit):
+            seen = await self._jobs.observe(unit, attempt)
+            if tells_of_lost(attempt, seen):
+                return seen
+        if unit.attempt is not None:
+            if needs_observation(unit):
+                return await self._jobs.observe(unit, unit.attempt)
+            return None
+        if unit.ended:
+            return None
         try:
             check.work(unit.spec, "spec")
             check.code(unit.spec.code)
+            check.attempt_references(unit.spec)
         except check.InvalidSpecError as error:
             return Rejected(error.reason, str(error))
         return None
@@ -77,55 +148,19 @@ class UnitReconciler:
         for effect in decision.effects:
             match effect:
                 case effects.AddFinalizer():
+                    self._context.point(Point.UNIT_FINALIZER_BEFORE)
                     await writer.add_finalizer()
+                    self._context.point(Point.UNIT_FINALIZER_AFTER)
                 case effects.ReleaseFinalizer():
+                    self._context.point(Point.UNIT_FINALIZER_BEFORE)
                     await writer.release_finalizer()
+                    self._context.point(Point.UNIT_FINALIZER_AFTER)
                 case effects.Submit():
-                    return await self._submit(unit)
+                    return await self._jobs.submit(unit, effect.attempt)
                 case effects.CancelJob():
-                    await self._cancel(unit)
+                    await self._jobs.cancel(unit, effect.attempt)
+                case effects.SuspendJob():
+                    await self._jobs.suspend(unit, effect.attempt)
+                case effects.ResumeJob():
+                    await self._jobs.resume(unit, effect.attempt)
         return None
-
-    async def _submit(self, unit: UnitView) -> Fact:
-        backend = self._backend(unit)
-        try:
-            handle, digest = await backend.submit(self._target(unit))
-        except BackendError as error:
-            self._context.metrics.submission(backend.kind, error.reason)
-            return SubmitFailed(
-                error.reason,
-                error.message,
-                final=isinstance(error, Refused),
-                stalled=isinstance(error, Stalled),
-            )
-        self._context.metrics.submission(backend.kind, reasons.SUBMITTED)
-        return Submitted(handle, digest)
-
-    async def _cancel(self, unit: UnitView) -> None:
-        handle = unit.attempt.handle if unit.attempt else None
-        try:
-            await self._backend(unit).cancel(self._target(unit), handle)
-        except BackendError as error:
-            # The next pass looks again and asks again: Cancelling lasts until it is confirmed.
-            logger.warning("The job could not be cancelled yet: %s", error.message)
-
-    def _backend(self, unit: UnitView) -> Backend:
-        block = next(name for name in self._backends if name in unit.spec.executor.to_dict())
-        return self._backends[block]
-
-    def _target(self, unit: UnitView) -> Target:
-        attempt = unit.attempt
-        if attempt is None:
-            raise ValueError(f"unit {unit.name} has no attempt to act for")
-        labels = {LABEL_EXPERIMENT: unit.spec.experiment, LABEL_TASK: unit.spec.task}
-        meta = {"metadata": {"name": unit.name, "uid": unit.uid}}
-        return Target(
-            namespace=unit.namespace,
-            name=unit.name,
-            uid=unit.uid,
-            spec=unit.spec,
-            attempt=attempt.number,
-            key=attempt.key,
-            owner=manifests.owner({"apiVersion": API_VERSION, "kind": KIND, **meta}),
-            labels={name: value for name, value in labels.items() if value},
-        )

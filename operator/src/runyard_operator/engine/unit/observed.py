@@ -34,7 +34,10 @@ def step(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
 def _unreachable(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     """Unreachable is a condition, never a phase: the job may be in the best of health."""
     want = status.unreachable(unit, seen.reason or reasons.UNREACHABLE, seen.message)
-    return UnitDecision(status.same(unit, now, want), requeue_after=pace.RETRY)
+    # Whoever was not found before the outage was not found all the time.
+    attempt = status.current(unit).model_copy(update={"missing_since": None})
+    same = status.same(unit, now, want, attempts=status.with_attempt(unit, attempt))
+    return UnitDecision(same, requeue_after=pace.RETRY)
 
 
 def _terminating(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
@@ -62,6 +65,8 @@ def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     suspended = seen.state is State.SUSPENDED
     usual = {State.RUNNING: reasons.RUNNING, State.SUSPENDED: reasons.SUSPENDED}
     reason = seen.reason or usual.get(seen.state, reasons.WAITING)
+    if suspended and unit.spec.suspend:
+        reason = reasons.SUSPENDED
     decision = status.go_on(
         unit,
         now,
