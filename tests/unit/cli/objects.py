@@ -15,6 +15,7 @@ def stamp(seconds_ago: float) -> str:
 
 def experiment(
     tasks: dict[str, list[str]],
+    /,
     *,
     name: str = "sft",
     executor: dict[str, Any] | None = None,
@@ -66,3 +67,10 @@ def unit(
         "spec": {"task": task, "experiment": "sft", "executor": executor or {"job": {}}},
         "status": status,
     }
+
+
+def member(task: str, index: int, values: dict[str, str], **status: Any) -> dict[str, Any]:
+    """The ExecutionUnit of a member of a matrix."""
+    made = unit(f"{task}-{index}", **status)
+    made["spec"] |= {"task": task, "member": {"index": index, "values": values}}
+    return made

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runyard.cli import cells, layout
 from runyard.cli.paint import rich_text, text
 from runyard.cli.view import View, build
-from tests.unit.cli.objects import NOW, experiment, stamp, unit
+from tests.unit.cli.objects import NOW, experiment, member, stamp, unit
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -36,7 +36,6 @@ def quickstart() -> View:
             reason="Running",
             startTime=stamp(70),
         ),
-        unit("evaluate", phase="Pending", reason="WaitingForTasks"),
     ]
     return build(
         experiment(parents, phase="Running", progress="1/3", startTime=stamp(100)), units, NOW
@@ -105,12 +104,77 @@ def many() -> View:
     parents["join"] = [f"shard-{number}" for number in range(126)]
     units = [unit("root", phase="Succeeded", startTime=stamp(500), completionTime=stamp(400))]
     for number in range(126):
-        phase = ("Succeeded", "Running", "Pending")[number % 3]
-        units.append(unit(f"shard-{number}", phase=phase, startTime=stamp(300)))
+        if number % 3 < 2:
+            phase = ("Succeeded", "Running")[number % 3]
+            units.append(unit(f"shard-{number}", phase=phase, startTime=stamp(300)))
     return build(experiment(parents, phase="Running", startTime=stamp(500)), units, NOW)
 
 
-VIEWS = {"quickstart": quickstart, "failed": failed, "long-names": long_names, "many": many}
+def sweep(*, members: bool = False) -> View:
+    """10,000 members, a gate, a retry, tasks of `finally`: the whole contract at once."""
+    made = experiment(
+        {"prep": [], "sweep": ["prep"], "flaky": [], "deploy": ["prep"], "late": ["sweep"]},
+        phase="Running",
+        progress="5003/10005",
+        startTime=stamp(3600),
+        tasks=[
+            {"name": "prep", "states": "S"},
+            {"name": "sweep", "states": "S" * 5000 + "FFF" + "+" * 100 + "." * 4897},
+            {"name": "flaky", "states": "+"},
+            {"name": "deploy", "states": "."},
+            {"name": "late", "states": "."},
+            {"name": "report", "states": "."},
+        ],
+        failedTasks=[{"name": "sweep[5000]", "reason": "Error", "message": "exit code 1"}],
+    )
+    tasks = {task["name"]: task for task in made["spec"]["tasks"]}
+    tasks["sweep"]["matrix"] = {"parameters": {"lr": ["0.1"]}}
+    tasks["deploy"]["approval"] = {"message": "Look at the loss of sweep."}
+    made["spec"]["finally"] = [{"name": "report", "executor": {"job": {}}}]
+    retried = {"number": 2, "key": "k", "failureClass": "NodeFailure"}
+    units = [
+        unit("prep", phase="Succeeded", startTime=stamp(3600), completionTime=stamp(3000)),
+        unit("flaky", phase="Queued", attempts=[retried], nextAttemptTime=stamp(-40)),
+    ]
+    for index in range(5003, 5103):
+        phase = "Running" if index < 5080 else "Waiting"
+        values = {"lr": "0.1", "seed": str(index)}
+        units.append(member("sweep", index, values, phase=phase, startTime=stamp(60)))
+    return build(made, units, NOW, members=members)
+
+
+def endings() -> View:
+    """What was skipped, and why; an experiment that somebody has suspended."""
+    made = experiment(
+        {"train": [], "evaluate": ["train"], "next": []},
+        phase="Suspended",
+        startTime=stamp(60),
+        tasks=[
+            {"name": "train", "states": "F"},
+            {"name": "evaluate", "states": "K"},
+            {"name": "next", "states": "."},
+        ],
+        skippedTasks=[
+            {
+                "name": "evaluate",
+                "reason": "DependencyNotMet",
+                "message": "train ended Failed, and this task runs after its success",
+            }
+        ],
+    )
+    made["spec"]["suspend"] = True
+    return build(made, [unit("train", phase="Failed", reason="Error")], NOW)
+
+
+VIEWS = {
+    "quickstart": quickstart,
+    "failed": failed,
+    "long-names": long_names,
+    "many": many,
+    "sweep": sweep,
+    "sweep-members": lambda: sweep(members=True),
+    "endings": endings,
+}
 
 
 @pytest.mark.parametrize("name", VIEWS)

@@ -64,7 +64,7 @@ def test_a_failed_task_is_told_with_all_that_is_known() -> None:
     (problem,) = view.problems
     assert (problem.task, problem.reason, problem.exit_code) == ("train", "Error", 3)
     assert (problem.node, problem.log_lines) == ("node1", ("boom",))
-    assert view.rows[1].reason == "Error, try 2"
+    assert view.rows[1].reason == "Error, attempt 2"
 
 
 def test_a_unit_that_is_stuck_is_told_with_the_condition() -> None:

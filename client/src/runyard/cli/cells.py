@@ -4,6 +4,25 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
+from typing import Final
+
+Segment = tuple[str, str]
+"""Text and its style: a phase, "dim", "bold" or nothing."""
+Line = list[Segment]
+
+SYMBOLS: Final = {
+    "Pending": "○",
+    "Queued": "○",
+    "Submitting": "◌",
+    "Waiting": "◌",
+    "Running": "●",
+    "Suspended": "‖",
+    "Cancelling": "●",
+    "Succeeded": "✓",
+    "Failed": "✗",
+    "Cancelled": "⊘",
+    "Skipped": "⊘",
+}
 
 
 def cut(text: str, width: int) -> str:

@@ -19,6 +19,7 @@ from runyard.kube.watch import Broken, Event, Interrupted, Snapshot, Watch, pump
 
 _TICK_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 2.0
+_UNIT_WATCHES: Final = 2
 _EXIT_CODES: Final = {"Succeeded": 0, "Failed": FAILED, "Cancelled": CANCELLED}
 
 
@@ -29,6 +30,8 @@ def follow(
     timeout: float | None = None,
     started: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    members: bool = False,
 ) -> tuple[View, int]:
     """Shows the experiment until it is over; its last view and the exit code that says how.
 
@@ -42,7 +45,7 @@ def follow(
     deadline = None if timeout is None else begin + timeout
     current: View | None = None
     with _said_on_interrupt(session, client, name), screen_for(session) as screen:
-        for current, trouble in _states(session, client, name, deadline, clock):
+        for current, trouble in _states(session, client, name, deadline, clock, members):
             screen.show(current, trouble)
             if current.ended:
                 screen.finish(current)
@@ -75,32 +78,37 @@ def _states(
     name: str,
     deadline: float | None,
     clock: Callable[[], float],
+    members: bool,
 ) -> Iterator[tuple[View, str]]:
     """The view at every change and every tick, with what troubles the watch; until the deadline."""
     watches = {
         "experiment": Watch(
             client, EXPERIMENTS, client.namespace, {"fieldSelector": f"metadata.name={name}"}
         ),
-        "units": Watch(
-            client, UNITS, client.namespace, {"labelSelector": f"{view.LABEL_EXPERIMENT}={name}"}
-        ),
+        **{
+            key: Watch(client, UNITS, client.namespace, selectors)
+            for key, selectors in view.selectors(name, matrix=True).items()
+        },
     }
     events: queue.Queue[tuple[str, Event]] = queue.Queue()
     state = _State(client, name)
     for key, watch in watches.items():
         pump(watch, events, key)
+    drawn = clock()
     try:
         while deadline is None or clock() < deadline:
             left = _TICK_SECONDS if deadline is None else deadline - clock()
             try:
                 state.take(*events.get(timeout=max(0.0, min(_TICK_SECONDS, left))))
-                if not events.empty():
+                if not events.empty() and clock() - drawn < _TICK_SECONDS:
                     continue  # draw once for a burst
             except queue.Empty:
                 pass
             if state.ready:
-                current = view.build(state.experiment or {}, state.units, session.now())
-                if current.ended and state.settling(clock()):
+                drawn = clock()
+                units = [each for part in state.units.values() for each in part]
+                current = view.build(state.experiment or {}, units, session.now(), members=members)
+                if current.ended and state.settling(units, clock()):
                     continue
                 yield current, state.trouble
     finally:
@@ -116,20 +124,19 @@ class _State:
         self._name = name
         self._troubles: dict[str, str] = {}
         self._uid = ""
-        self._seen_units = False
         self._ended_at: float | None = None
         self.experiment: Object | None = None
-        self.units: list[Object] = []
+        self.units: dict[str, list[Object]] = {}
 
     @property
     def ready(self) -> bool:
-        return self.experiment is not None and self._seen_units
+        return self.experiment is not None and len(self.units) == _UNIT_WATCHES
 
     @property
     def trouble(self) -> str:
         return next(iter(self._troubles.values()), "")
 
-    def settling(self, now: float) -> bool:
+    def settling(self, units: list[Object], now: float) -> bool:
         """Whether to wait a moment for units whose end is behind the experiment's.
 
         The two watches are not ordered against each other: without this the last table could show
@@ -137,7 +144,7 @@ class _State:
         """
         if self._ended_at is None:
             self._ended_at = now
-        own = view.own_units(self.experiment or {}, self.units)
+        own = view.own_units(self.experiment or {}, units)
         open_units = any(view.phase_of(unit) not in view.TERMINAL for unit in own)
         return open_units and now - self._ended_at < _SETTLE_SECONDS
 
@@ -148,11 +155,10 @@ class _State:
             self._troubles[key] = event.message
             return
         self._troubles.pop(key, None)
-        if key == "units":
-            self.units = list(event.items.values())
-            self._seen_units = True
-            return
-        self._take_experiment(event)
+        if key == "experiment":
+            self._take_experiment(event)
+        else:
+            self.units[key] = list(event.items.values())
 
     def _take_experiment(self, event: Snapshot) -> None:
         found = event.items.get(self._name)

@@ -6,43 +6,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from runyard.cli.cells import cells, clean, cut, cut_middle, pad, wrap
-from runyard.cli.view import Problem, Row, View
+from runyard.cli import sections
+from runyard.cli.cells import SYMBOLS, Line, Segment, cells, cut, cut_middle, pad, wrap
+from runyard.cli.rows import Row
+from runyard.cli.view import View
 
-Segment = tuple[str, str]
-"""Text and its style: a phase, "dim", "bold" or nothing."""
-Line = list[Segment]
-
-SYMBOLS: Final = {
-    "Pending": "○",
-    "Queued": "○",
-    "Submitting": "◌",
-    "Waiting": "◌",
-    "Running": "●",
-    "Cancelling": "●",
-    "Succeeded": "✓",
-    "Failed": "✗",
-    "Cancelled": "⊘",
-    "Skipped": "⊘",
-}
 _HEAD: Final = ("TASK", "EXECUTOR", "PHASE", "REASON", "AGE", "DURATION")
 _LEAST: Final = (16, 8, 8, 12, 4, 8)
 _TASK, _REASON = 0, 3
 _GAP: Final = 2
-_MAX_PROBLEMS: Final = 10
-_MAX_OUTPUTS: Final = 12
 
 
 def experiment(view: View, width: int | None = None, height: int | None = None) -> list[Line]:
     """The whole picture. Without `width` nothing is cut; with `height` quiet rows make room."""
-    below = _problems(view, width) + _outputs(view, width)
+    below = sections.below(view, width)
     above = _title(view, width)
     rows = list(view.rows)
     hidden: list[Row] = []
     if height is not None:
-        room = max(height - len(above) - len(below) - 2, 3)
+        finals = any(row.final for row in rows)
+        room = max(height - len(above) - len(below) - 2 - finals, 3)
         rows, hidden = _fit(rows, room)
-    lines = above + table(_HEAD, [_cells(row) for row in rows], width)
+    drawn = table(_HEAD, [_cells(row) for row in rows], width)
+    first = next((at for at, row in enumerate(rows) if row.final), None)
+    if first is not None:
+        drawn.insert(first + 1, [("finally", "dim")])
+    lines = above + drawn
     if hidden:
         lines.append([(_hidden(hidden), "dim")])
     return lines + below
@@ -120,51 +109,11 @@ def _cells(row: Row) -> list[Segment]:
     ]
 
 
-def _problems(view: View, width: int | None) -> list[Line]:
-    if not view.problems:
-        return []
-    lines: list[Line] = [[]]
-    for each in view.problems[:_MAX_PROBLEMS]:
-        head = f"{each.task}: {described(each)}"
-        lines.append([(cut(head, width) if width else head, each.phase)])
-        lines += [[(text, "")] for text in wrap(each.message, width, "  ")]
-    if len(view.problems) > _MAX_PROBLEMS:
-        lines.append([(f"and {len(view.problems) - _MAX_PROBLEMS} more", "dim")])
-    return lines
-
-
-def described(problem: Problem) -> str:
-    """How a task failed, in a few words: Failed (Error, exit code 3, on node1)."""
-    facts = [problem.reason] if problem.reason else []
-    if problem.exit_code is not None:
-        facts.append(f"exit code {problem.exit_code}")
-    if problem.node:
-        facts.append(f"on {problem.node}")
-    return f"{problem.phase} ({', '.join(facts)})" if facts else problem.phase
-
-
-def _outputs(view: View, width: int | None) -> list[Line]:
-    if not view.outputs:
-        return []
-    shown = list(view.outputs[:_MAX_OUTPUTS])
-    if width is not None:
-        shown = [(cut_middle(name, width // 2), value) for name, value in shown]
-    longest = max(len("OUTPUT"), *(len(name) for name, _ in shown))
-    lines: list[Line] = [[], [("OUTPUT".ljust(longest + _GAP) + "VALUE", "bold")]]
-    for name, value in shown:
-        flat = " ".join(clean(value).split())
-        short = flat if width is None else cut(flat, width - longest - _GAP)
-        lines.append([(f"{name:{longest + _GAP}}", "dim"), (short, "")])
-    if len(view.outputs) > _MAX_OUTPUTS:
-        lines.append([(f"and {len(view.outputs) - _MAX_OUTPUTS} more", "dim")])
-    return lines
-
-
 def _fit(rows: list[Row], room: int) -> tuple[list[Row], list[Row]]:
     """The rows to show in `room` lines, and those left out: the quiet ones go first."""
     if len(rows) <= room:
         return rows, []
-    quiet = ("Succeeded", "Skipped", "Cancelled", "-", "Pending", "Queued", "Failed")
+    quiet = ("", "Succeeded", "Skipped", "Cancelled", "-", "Pending", "Queued", "Failed")
 
     def how_telling(at: int) -> tuple[int, int]:
         phase = rows[at].phase
@@ -181,7 +130,8 @@ def _fit(rows: list[Row], room: int) -> tuple[list[Row], list[Row]]:
 def _hidden(rows: Sequence[Row]) -> str:
     counts: dict[str, int] = {}
     for row in rows:
-        counts[row.phase] = counts.get(row.phase, 0) + 1
+        if row.phase:
+            counts[row.phase] = counts.get(row.phase, 0) + 1
     said = ", ".join(f"{count} {phase}" for phase, count in counts.items())
     return f"… not shown: {said}"
 

@@ -136,6 +136,7 @@ def apply(
 @_command
 @click.argument("name", metavar="[EXPERIMENT]", required=False)
 @click.option("-w", "--watch", is_flag=True, help="Follow it to its end.")
+@click.option("--members", is_flag=True, help="Show the members of matrices, too.")
 @click.option(
     "-o", "--output", type=click.Choice(["json", "yaml"]), help="Print the objects themselves."
 )
@@ -147,6 +148,7 @@ def status(
     session: Session,
     name: str | None,
     watch: bool,
+    members: bool,
     output: str | None,
     everywhere: bool,
     svg: Path | None,
@@ -165,7 +167,7 @@ def status(
         return run_list(session, every_namespace=everywhere, output=output)
     if everywhere:
         raise click.UsageError("--all-namespaces lists: leave out the name, or name -n")
-    return run_one(session, name, watch=watch, output=output, svg=svg)
+    return run_one(session, name, watch=watch, members=members, output=output, svg=svg)
 
 
 @app.add_command

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from runyard.cli.layout import Line, plain
+from runyard.cli.cells import Line
+from runyard.cli.layout import plain
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,6 +19,7 @@ STYLES: Final = {
     "Submitting": "cyan",
     "Waiting": "yellow",
     "Running": "bold blue",
+    "Suspended": "yellow",
     "Cancelling": "magenta",
     "Succeeded": "green",
     "Failed": "bold red",

@@ -36,7 +36,7 @@ class PlainScreen:
             self._trouble = trouble
         messages = {each.task: each.message for each in current.problems}
         for row in current.rows:
-            self._change(row.task, row.phase, row.reason, messages.get(row.task, ""))
+            self._change(row.task, row.phase, row.steady, messages.get(row.task, ""))
         self._change(f"experiment {current.name}", current.phase, current.reason, current.message)
 
     def finish(self, current: View) -> None:

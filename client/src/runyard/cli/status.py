@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runyard.cli import layout, paint, view
+from runyard.cli.cells import Line
 from runyard.cli.errors import CliError, not_found
 from runyard.cli.session import Session
 from runyard.kube.client import EXPERIMENTS, UNITS, KubeClient, Object
@@ -15,10 +16,17 @@ from runyard.kube.client import EXPERIMENTS, UNITS, KubeClient, Object
 _LIST_HEAD = ("NAME", "PHASE", "DONE", "REASON", "AGE", "DURATION")
 _LIST_LEAST = (16, 8, 4, 12, 4, 8)
 _NAMESPACE_LEAST = 12
+_MAX_MEMBERS = 1000
 
 
 def run_one(
-    session: Session, name: str, *, watch: bool, output: str | None, svg: Path | None
+    session: Session,
+    name: str,
+    *,
+    watch: bool,
+    members: bool,
+    output: str | None,
+    svg: Path | None,
 ) -> int:
     """Shows one experiment; its exit code is 0 unless it is watched, then it says how it ended."""
     client = session.connect()
@@ -28,12 +36,12 @@ def run_one(
     if watch and not svg:
         from runyard.cli.follow import follow
 
-        return follow(session, client, name)[1]
-    units = experiment_units(client, experiment)
+        return follow(session, client, name, members=members)[1]
     if output is not None:
-        _print_objects(session, [experiment, *units], output)
+        _print_objects(session, [experiment, *experiment_units(client, experiment)], output)
         return 0
-    current = view.build(experiment, units, session.now())
+    units = telling_units(client, experiment)
+    current = view.build(experiment, units, session.now(), members=members)
     if svg is not None:
         _export(layout.experiment(current, 80), svg, f"runyard status {name}")
         return 0
@@ -60,7 +68,7 @@ def run_list(session: Session, *, every_namespace: bool, output: str | None) -> 
 
 def listing(
     experiments: list[Object], now: datetime, width: int | None, *, namespaces: bool
-) -> list[layout.Line]:
+) -> list[Line]:
     """The table of experiments."""
     rows = []
     for namespace, name, phase, *rest in view.summaries(experiments, now):
@@ -73,12 +81,27 @@ def listing(
 
 
 def experiment_units(client: KubeClient, experiment: Object) -> list[Object]:
-    """The units that the operator made for the experiment."""
+    """All units that the operator made for the experiment."""
     metadata = experiment["metadata"]
     units = client.list_objects(
         UNITS, metadata["namespace"], f"{view.LABEL_EXPERIMENT}={metadata['name']}"
     )
     return [dict(each) for each in view.own_units(experiment, units)]
+
+
+def telling_units(client: KubeClient, experiment: Object) -> list[Object]:
+    """The units that the table needs: of a large matrix only those that its record does not tell.
+
+    The members that Succeeded may be thousands; of a thousand that run the picture is clear.
+    """
+    metadata, spec = experiment["metadata"], experiment.get("spec") or {}
+    tasks = [*(spec.get("tasks") or []), *(spec.get("finally") or [])]
+    found = []
+    chosen = view.selectors(metadata["name"], matrix=any(each.get("matrix") for each in tasks))
+    for selectors in chosen.values():
+        units, _ = client.list_versioned(UNITS, metadata["namespace"], selectors, _MAX_MEMBERS)
+        found += units
+    return found
 
 
 def _print_objects(session: Session, items: list[Object], output: str) -> None:
@@ -94,7 +117,7 @@ def _print_objects(session: Session, items: list[Object], output: str) -> None:
     session.out.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
-def _export(lines: list[layout.Line], path: Path, title: str) -> None:
+def _export(lines: list[Line], path: Path, title: str) -> None:
     """The table as an SVG picture."""
     import io
 
