@@ -17,7 +17,7 @@ from tests.support.kubectl import Kubectl
 def make_target(kube: Kubectl, name: str, attempt: int = 1, **spec: Any) -> Target:
     """An attempt of a real unit, so that the garbage collector finds its owner.
 
-    The unit has a gate: no operator would touch it.
+    The unit has a gate: no operator would touch it. A field that is None is left out.
     """
     whole = {
         "script": {"inline": "echo hello"},
@@ -25,6 +25,7 @@ def make_target(kube: Kubectl, name: str, attempt: int = 1, **spec: Any) -> Targ
         "gates": [{"name": "test"}],
         **spec,
     }
+    whole = {key: value for key, value in whole.items() if value is not None}
     unit = {
         "apiVersion": "runyard.dev/v1alpha1",
         "kind": "ExecutionUnit",

@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
-from runyard.api.constants import LABEL_ATTEMPT
+from runyard.api.constants import ANNOTATION_KEY, LABEL_ATTEMPT
 from runyard.api.unit import Handle
 from runyard_operator.backends import answers
 from runyard_operator.backends.base import ForeignObject, Manifest, Plan, Target, Unreachable
 from runyard_operator.backends.evidence import Evidence
 from runyard_operator.backends.pods import result
-from runyard_operator.backends.pods.labels import is_ours, selector
+from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED, is_ours, selector
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.bundles.bundle import same_content
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation, State
-from runyard_operator.kube.api import KubeApi, Object
-from runyard_operator.kube.errors import AlreadyExists, Conflict, KubeError
+from runyard_operator.kube.api import KubeApi, Object, Objects
+from runyard_operator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.store import Store
 
@@ -38,7 +38,7 @@ class InClusterBackend(ABC):
 
     kind: str
     settle_seconds: float = 0.0
-    can_suspend: bool = False
+    can_suspend: bool = True
     child_api: ClassVar[str]
     child_kind: ClassVar[str]
 
@@ -136,9 +136,9 @@ class InClusterBackend(ABC):
                 child = await self._kube.get(ref)
             if child is None or not is_ours(child, target):
                 return await self._absent(target, handle)
-            # The end is told once and for good: then the pods are read afresh, since the cache
-            # may not have their exit codes and outputs yet.
-            if cached and not result.is_terminal(child):
+            # The end is told once and for good, and "suspended" means that nothing is held: then
+            # the pods are read afresh, since the cache may be behind.
+            if cached and not result.is_terminal(child) and not result.is_suspended(child):
                 pods = self._cached_pods(target)
             else:
                 pods = await self._pods(target)
@@ -175,12 +175,39 @@ class InClusterBackend(ABC):
         ]
 
     async def suspend(self, target: Target, handle: Handle | None) -> None:
-        """See `base.Backend`."""
-        raise NotImplementedError
+        """See `base.Backend`. A mark says that it was us: a queue manager suspends jobs, too."""
+        await self._steer(
+            target,
+            [
+                {"op": "add", "path": "/spec/suspend", "value": True},
+                {"op": "add", "path": _pointer(ANNOTATION_SUSPENDED), "value": "true"},
+            ],
+        )
 
     async def resume(self, target: Target, handle: Handle | None) -> None:
-        """See `base.Backend`."""
-        raise NotImplementedError
+        """See `base.Backend`. What a queue manager has suspended is for it to resume."""
+        await self._steer(
+            target,
+            [
+                {"op": "remove", "path": _pointer(ANNOTATION_SUSPENDED)},
+                {"op": "add", "path": "/spec/suspend", "value": False},
+            ],
+        )
+
+    async def _steer(self, target: Target, change: Objects) -> None:
+        """Patches the child, if it is ours and as it was when it was looked at."""
+        ref = self._ref(target)
+        found = await self._get(ref)
+        if found is None or not is_ours(found, target):
+            return
+        uid = {"op": "test", "path": "/metadata/uid", "value": found["metadata"]["uid"]}
+        key = {"op": "test", "path": _pointer(ANNOTATION_KEY), "value": target.key}
+        try:
+            await self._kube.json_patch(ref, [uid, key, *change])
+        except (Conflict, NotFound):
+            return  # gone, another one by now, or there is no mark to take away
+        except KubeError as error:
+            raise answers.to_backend_error(error, ref) from error
 
     async def cancel(self, target: Target, handle: Handle | None) -> None:
         """See `base.Backend`."""
@@ -201,6 +228,11 @@ class InClusterBackend(ABC):
 
     def _ref(self, target: Target) -> Ref:
         return Ref(self.child_api, self.child_kind, self.child_name(target), target.namespace)
+
+
+def _pointer(annotation: str) -> str:
+    """The JSON pointer of an annotation."""
+    return f"/metadata/annotations/{annotation.replace('/', '~1')}"
 
 
 def _owned_by(obj: Mapping[str, Any], uid: str) -> bool:

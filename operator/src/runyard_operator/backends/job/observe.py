@@ -20,7 +20,8 @@ def observe(
     """
     if child["metadata"].get("deletionTimestamp"):
         return result.terminating(child)
-    views = result.newest([pod_view(each) for each in pods])
+    every = [pod_view(each) for each in pods]
+    views = result.newest(every)
     complete = result.condition(child, "Complete")
     if complete is not None:
         ended = child["status"].get("completionTime") or complete.get("lastTransitionTime")
@@ -29,6 +30,9 @@ def observe(
     if verdict is not None:
         return result.failed(child, views, verdict)
     status = child.get("status") or {}
+    busy = status.get("active") or status.get("terminating") or result.alive(every)
+    if result.suspended_by_us(child) and not busy:
+        return result.suspended(child)
     ready = any(status.get(each) for each in ("ready", "succeeded", "failed"))
     if result.started(views) or (ready and not views):
         return result.running(child, views)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from runyard.api.constants import (
     ANNOTATION_KEY,
+    GROUP,
     LABEL_ATTEMPT,
     LABEL_EXPERIMENT,
     LABEL_MANAGED_BY,
@@ -17,6 +18,9 @@ from runyard.api.constants import (
 )
 from runyard_operator.backends.base import Target
 from runyard_operator.engine.naming import bounded
+
+ANNOTATION_SUSPENDED: Final = f"{GROUP}/suspended"
+"""On a Job or TrainJob that Runyard has suspended."""
 
 
 def labels(target: Target) -> dict[str, str]:

@@ -11,6 +11,7 @@ from runyard.api.unit import Handle
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods import outputs
 from runyard_operator.backends.pods.failure import why_failed
+from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED
 from runyard_operator.backends.pods.view import PodView, instant
 from runyard_operator.backends.pods.waiting import why_waiting
 from runyard_operator.engine import reasons
@@ -37,6 +38,18 @@ def is_terminal(child: Mapping[str, Any]) -> bool:
     return condition(child, "Complete") is not None or condition(child, "Failed") is not None
 
 
+def is_suspended(child: Mapping[str, Any]) -> bool:
+    """Whether a Job or TrainJob is suspended, by whomever; its pods may still be ending."""
+    wanted = (child.get("spec") or {}).get("suspend", True)
+    return bool(wanted) and condition(child, "Suspended") is not None
+
+
+def suspended_by_us(child: Mapping[str, Any]) -> bool:
+    """Whether Runyard has suspended it."""
+    marks = child["metadata"].get("annotations") or {}
+    return ANNOTATION_SUSPENDED in marks and is_suspended(child)
+
+
 def started(pods: Sequence[PodView]) -> int:
     """How many pods run the task or have run it."""
     return sum(1 for pod in pods if pod.has_started)
@@ -46,6 +59,11 @@ def start_time(pods: Sequence[PodView]) -> datetime | None:
     """When the task's own container first ran: not when the job was made."""
     times = [pod.main.started for pod in pods if pod.main is not None and pod.main.started]
     return min(times, default=None)
+
+
+def alive(pods: Sequence[PodView]) -> bool:
+    """Whether a pod has not ended yet."""
+    return any(pod.phase not in ("Succeeded", "Failed") for pod in pods)
 
 
 def newest(pods: Sequence[PodView]) -> list[PodView]:
@@ -63,7 +81,9 @@ def first(pods: Sequence[PodView]) -> PodView | None:
 
 def waiting(child: Mapping[str, Any], pods: Sequence[PodView], expected: int) -> Observation:
     """The job is accepted and does not run yet."""
-    if condition(child, "Suspended") is not None:
+    if suspended_by_us(child):
+        reason, message = "Suspended", "the job is being suspended: its pods end"
+    elif is_suspended(child):
         reason, message = "Suspended", "the job is suspended; a queue manager may resume it"
     else:
         reason, message = why_waiting(pods, expected)
@@ -74,6 +94,15 @@ def waiting(child: Mapping[str, Any], pods: Sequence[PodView], expected: int) ->
         reason=reason,
         message=message,
         node=leader.node if leader else None,
+    )
+
+
+def suspended(child: Mapping[str, Any]) -> Observation:
+    """The job is kept, and nothing of it runs."""
+    return Observation(
+        state=State.SUSPENDED,
+        handle=handle_of(child),
+        message="the job is suspended, and its pods have ended",
     )
 
 

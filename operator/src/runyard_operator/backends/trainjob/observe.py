@@ -22,7 +22,8 @@ def observe(
     """
     if child["metadata"].get("deletionTimestamp"):
         return result.terminating(child)
-    views = result.newest([pod_view(each) for each in pods])
+    every = [pod_view(each) for each in pods]
+    views = result.newest(every)
     trainers = [each for each in views if each.job in ("", TRAINER_JOB)]
     complete = result.condition(child, "Complete")
     if complete is not None:
@@ -31,10 +32,22 @@ def observe(
     verdict = result.condition(child, "Failed")
     if verdict is not None:
         return result.failed(child, views, verdict)
+    if result.suspended_by_us(child) and not _is_busy(child) and not result.alive(every):
+        return result.suspended(child)
     expected = (child["spec"].get("trainer") or {}).get("numNodes") or 1
     if _node_job_runs(child) or result.started(trainers) >= expected:
         return result.running(child, trainers)
     return result.waiting(child, views, expected)
+
+
+def _is_busy(child: Mapping[str, Any]) -> bool:
+    """Whether one of its jobs may still make pods, or has some."""
+    jobs = (child.get("status") or {}).get("jobsStatus") or []
+    return any(
+        each.get("active")
+        or not (each.get("suspended") or each.get("succeeded") or each.get("failed"))
+        for each in jobs
+    )
 
 
 def _node_job_runs(child: Mapping[str, Any]) -> bool:
