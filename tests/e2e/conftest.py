@@ -23,17 +23,18 @@ def _say(line: str) -> None:
 def _without_its_operators(cluster: Cluster) -> Iterator[None]:
     """Puts the operators of the user's cluster to sleep: the tests bring their own."""
     label = "--selector=app.kubernetes.io/name=runyard"
-    place = 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\\n"}{end}'
+    each = '{.metadata.namespace} {.metadata.name} {.spec.replicas}{"\\n"}'
+    place = f"jsonpath={{range .items[*]}}{each}{{end}}"
     listed = cluster.kubectl("get", "deployments", "--all-namespaces", label, "-o", place)
     found = [line.split() for line in listed.splitlines()]
-    for namespace, name in found:
+    for namespace, name, _ in found:
         cluster.kubectl("-n", namespace, "scale", "deployment", name, "--replicas=0")
         cluster.kubectl("-n", namespace, "wait", "pod", label, "--for=delete", "--timeout=120s")
     try:
         yield
     finally:
-        for namespace, name in found:
-            cluster.kubectl("-n", namespace, "scale", "deployment", name, "--replicas=1")
+        for namespace, name, replicas in found:
+            cluster.kubectl("-n", namespace, "scale", "deployment", name, f"--replicas={replicas}")
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.cluster import Cluster
+from tests.support import audit
 from tests.support.examples import FOLDER
 from tests.support.experiments import EXPERIMENT, UNIT, finished, job, phase, train_job
 from tests.support.experiments import experiment as manifest
@@ -40,8 +45,9 @@ def installed(cluster: Cluster, kube: Kubectl) -> Iterator[None]:
 
 
 def operators_log(kube: Kubectl) -> str:
-    """The last lines of the operator's pod."""
-    return kube.run("logs", f"deployment/{RELEASE}-runyard", "--tail=40", check=False)
+    """The last lines of the operator's pods."""
+    selector = f"app.kubernetes.io/instance={RELEASE}"
+    return kube.run("logs", "-l", selector, "--prefix", "--tail=40", check=False)
 
 
 def ended(kube: Kubectl, name: str) -> dict[str, Any]:
@@ -91,6 +97,62 @@ def test_an_experiment_survives_the_operators_pod(kube: Kubectl) -> None:
     assert phase(ended(kube, "inside")) == "Succeeded"
     kube.run("delete", EXPERIMENT, "inside", "--timeout=180s")
     eventually(lambda: not kube.list("jobs,trainjobs,trainingruntimes"), "nothing is left")
+
+
+def leaders_pod(kube: Kubectl) -> str:
+    """The name of the pod that leads; empty while none does."""
+    found = kube.get("leases.coordination.k8s.io", f"{RELEASE}-runyard") or {}
+    pod, _, _ = found.get("spec", {}).get("holderIdentity", "").rpartition("_")
+    return str(pod)
+
+
+def process_of(pod: str) -> int:
+    """The operator's process in a pod, as this machine numbers it."""
+    host = f"HOSTNAME={pod}".encode()
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (each / "environ").read_bytes().split(b"\0")
+            command = (each / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if host in environment and b"runyard-operator" in command:
+            return int(each.name)
+    raise AssertionError(f"no operator runs in {pod}")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_other_replica_takes_over(
+    cluster: Cluster, kube: Kubectl, blow: signal.Signals
+) -> None:
+    """The leader's process is lost in the middle of an experiment; each Job is made once."""
+    old = eventually(lambda: leaders_pod(kube), "a replica leads")
+    kube.apply(
+        manifest(
+            "taken",
+            job("first", "sleep 15"),
+            job("second", "true", after=[{"task": "first"}]),
+        )
+    )
+    eventually(lambda: phase(kube.get(UNIT, "taken-first")) == "Running", "first runs")
+    process = process_of(old)
+    os.kill(process, blow)
+    struck = time.monotonic()
+    new = eventually(
+        lambda: pod if (pod := leaders_pod(kube)) not in ("", old) else None,
+        "the other leads",
+        explain=lambda: operators_log(kube),
+    )
+    print(f"takeover after {blow.name}: {time.monotonic() - struck:.1f} s")
+    assert new != old
+    if blow is signal.SIGSTOP:
+        os.kill(process, signal.SIGCONT)
+    assert phase(ended(kube, "taken")) == "Succeeded"
+    counts = audit.created(cluster.audit_log, kube.namespace, "jobs")
+    assert counts == {("jobs", "taken-first-1"): 1, ("jobs", "taken-second-1"): 1}
+    # Kubernetes has started the old one again: it stands by.
+    kube.run("rollout", "status", f"deployment/{RELEASE}-runyard", "--timeout=180s")
+    assert leaders_pod(kube) == new
 
 
 def test_an_upgrade_and_an_uninstall_leave_experiments(

@@ -137,11 +137,18 @@ def test_a_stopped_leader_never_writes_again(kube: Kubectl, recruit: Recruit, cl
 
 
 def test_a_leader_that_is_asked_to_end_hands_over(kube: Kubectl, recruit: Recruit) -> None:
-    """It gives the lease back: nobody waits until it runs out, which here takes ten minutes."""
+    """It gives the lease back: nobody waits until it runs out, which here takes ten minutes.
+
+    A standby ends as well, and leaves the lease as it is.
+    """
     kube.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": "runyard-operator"}})  # fmt: skip
     first = recruit("first", "--lease-seconds", "600")
     eventually(first.leading, "the first leads", explain=first.tail)
+    holder = lease(kube)["holderIdentity"]
+    standby = recruit("standby")
+    assert standby.stop() == 0, standby.tail()
+    assert lease(kube)["holderIdentity"] == holder
     # The pause between two looks belongs to the duration, too; this one must not sleep long.
     second = recruit("second")
     assert first.stop() == 0, first.tail()
