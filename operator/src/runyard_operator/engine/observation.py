@@ -35,7 +35,8 @@ class State(StrEnum):
 class Observation:
     """One look at the job of an attempt; times are aware UTC datetimes.
 
-    `key` names the attempt; None stands for the current one.
+    `key` names the attempt; None stands for the current one. `start_time` is since when the job
+    runs: after a suspend, since it was resumed.
     """
 
     state: State

@@ -53,5 +53,5 @@ def _queued_since(unit: UnitView, attempt: Attempt, now: datetime) -> datetime:
     taken = conditions.find(unit.status.conditions, conditions.SUBMITTED)
     if taken is not None and taken.status == "Unknown":
         since = min(since, taken.last_transition_time)
-    resumed = suspension.resumed_at(unit)
+    resumed = suspension.resumed_at(unit, now)
     return since if resumed is None else max(since, resumed)

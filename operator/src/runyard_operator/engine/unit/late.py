@@ -45,8 +45,11 @@ def about(unit: UnitView, seen: Observation) -> Attempt | None:
 
 
 def matters(attempt: Attempt, seen: Observation) -> bool:
-    """Whether a look at a lost attempt has news that must be decided on."""
-    return seen.state not in (State.ABSENT, State.UNKNOWN) or _came_back(attempt)
+    """Whether a look at an attempt that is over has news that must be decided on."""
+    if _came_back(attempt):
+        return True
+    known = attempt.failure_class is not FailureClass.BACKEND_LOST and seen.state is State.FAILED
+    return seen.state not in (State.ABSENT, State.UNKNOWN) and not known
 
 
 def decide(unit: UnitView, attempt: Attempt, seen: Observation, now: datetime) -> UnitDecision:

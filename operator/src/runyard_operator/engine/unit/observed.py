@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from runyard.api.policy import FailureClass
-from runyard.api.unit import Attempt
+from runyard.api.unit import Attempt, UnitStatus
 from runyard_operator.engine import conditions, effects, pace, reasons
 from runyard_operator.engine.conditions import Want
 from runyard_operator.engine.observation import Observation, State
@@ -127,7 +127,7 @@ def _never_arrived(
     verdict = deadlines.exceeded(unit, attempt, now)
     if verdict is not None:
         return ending.condemn(unit, attempt, verdict, seen, now)
-    again = unit.status
+    again = _not_held(unit, now)
     if unit.settle_seconds or attempt.epoch != unit.epoch:
         # Intent before effect here, too: the time to settle begins, and an earlier leader that
         # still believes in itself finds that it has been overtaken.
@@ -137,6 +137,14 @@ def _never_arrived(
             "missing_since": now if unit.settle_seconds else None,
         }
         attempt = attempt.model_copy(update=update)
-        again = status.same(unit, now, attempts=status.with_attempt(unit, attempt))
+        again = again.model_copy(update={"attempts": status.with_attempt(unit, attempt)})
     wait = deadlines.next_look(unit, attempt, now, pace.RETRY)
     return UnitDecision(again, (effects.Submit(attempt.number),), requeue_after=wait)
+
+
+def _not_held(unit: UnitView, now: datetime) -> UnitStatus:
+    """The status, without the suspend that held a submit back."""
+    if not conditions.is_true(unit.status.conditions, conditions.SUSPENDED):
+        return unit.status
+    wants = suspension.not_suspended(unit)
+    return status.go_on(unit, now, reasons.SUBMITTING, "", wants).status

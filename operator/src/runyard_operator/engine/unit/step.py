@@ -54,4 +54,7 @@ def step(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
 def _latched(unit: UnitView) -> UnitDecision:
     """Nothing reopens a finished unit: not its job's absence, not a late result, not a restart."""
     seen = unit.status.model_copy(update={"observed_generation": unit.generation})
+    if unit.finalizer and not unit.noted:
+        # Without it the unit could vanish, and its task be taken for one that was never begun.
+        return UnitDecision(seen, requeue_after=pace.RETRY)
     return UnitDecision(seen, (effects.ReleaseFinalizer(),) if unit.finalizer else ())

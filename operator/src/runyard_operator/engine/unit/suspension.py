@@ -32,7 +32,7 @@ def held(unit: UnitView, now: datetime) -> UnitDecision:
 
 
 def not_suspended(unit: UnitView) -> tuple[Want, ...]:
-    """The condition of an attempt that begins; none where there was never a suspend."""
+    """The condition of a unit that no suspend holds; none where there was never one."""
     if conditions.find(unit.status.conditions, conditions.SUSPENDED) is None:
         return ()
     return (Want(conditions.SUSPENDED, "False", reasons.NONE),)
@@ -65,9 +65,11 @@ def stops_the_clock(unit: UnitView) -> bool:
     return unit.spec.suspend and unit.can_suspend
 
 
-def resumed_at(unit: UnitView) -> datetime | None:
-    """When the job was let go on; None when it was never suspended."""
+def resumed_at(unit: UnitView, now: datetime) -> datetime | None:
+    """When the unit was let go on, which may be just now; None when it was never suspended."""
     found = conditions.find(unit.status.conditions, conditions.SUSPENDED)
-    if found is None or (found.status, found.reason) != ("False", reasons.RESUMED):
+    if found is not None and found.status == "True":
+        return now
+    if found is None or found.reason not in (reasons.RESUMED, reasons.NONE):
         return None
     return found.last_transition_time

@@ -28,6 +28,8 @@ class UnitView:
     settle_seconds: float = 0.0
     can_suspend: bool = False
     epoch: int = 0
+    noted: bool = True
+    """Whether the experiment that made the unit has written down how it ended."""
 
     @property
     def ended(self) -> bool:
