@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runyard_operator.plans.redact import HIDDEN, Redactor, looks_secret, secret_values
+from runyard.redact import HIDDEN, Redactor, looks_secret, secret_values
 
 
 @pytest.mark.parametrize(

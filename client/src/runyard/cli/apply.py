@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runyard.cli.errors import FAILED, USAGE, CliError, suggestion
 from runyard.cli.manifests import Manifest, read
+from runyard.cli.params import override
 from runyard.cli.refusals import refusal
 from runyard.cli.session import Session
 from runyard.kube.client import EXPERIMENTS, OURS, KubeClient, Object, Resource
@@ -17,6 +18,7 @@ def run(
     session: Session,
     sources: Sequence[str],
     *,
+    params: Sequence[str] = (),
     wait: bool = False,
     timeout: float | None = None,
     force_conflicts: bool = False,
@@ -26,6 +28,7 @@ def run(
     Returns the exit code.
     """
     manifests = read(sources)
+    override(manifests, params)
     experiments = [each for each in manifests if _is_experiment(each)]
     if wait and not experiments:
         raise CliError(

@@ -55,6 +55,7 @@ EXPERIMENTS: Final = Resource("runyard.dev", "v1alpha1", "experiments", "Experim
 UNITS: Final = Resource("runyard.dev", "v1alpha1", "executionunits", "ExecutionUnit")
 PROFILES: Final = Resource("runyard.dev", "v1alpha1", "executionprofiles", "ExecutionProfile")
 PODS: Final = Resource("", "v1", "pods", "Pod")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 OURS: Final = {each.kind: each for each in (EXPERIMENTS, UNITS, PROFILES)}
@@ -133,6 +134,11 @@ class KubeClient:
             query["continue"] = head.get("continue") or ""
             if not query["continue"] or (limit is not None and len(items) >= limit):
                 return items, str(head.get("resourceVersion") or "")
+
+    def create(self, resource: Resource, namespace: str | None, item: Object) -> Object:
+        """Creates the object; one of its name that exists is an ApiError, `AlreadyExists`."""
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return _object(self._call("POST", resource.path(namespace), query, item))
 
     def apply(
         self, resource: Resource, namespace: str | None, item: Object, *, force: bool = False

@@ -7,36 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import yaml
+from runyard import readable
 
 MAX_BYTES: Final = 900_000
 """All documents together: a ConfigMap holds 1,048,576 bytes."""
-_WIDTH: Final = 100
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block style for scripts, and no anchors: every object can be read by itself."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def document(head: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> str:
     """Comments, then the objects, each a YAML document."""
     comments = "".join(f"# {line}\n" for each in head for line in each.splitlines())
-    return comments + "".join(
-        "---\n"
-        + yaml.dump(dict(each), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
-        for each in objects
-    )
+    return comments + "".join(f"---\n{readable.dump(each)}" for each in objects)
 
 
 def bounded(documents: Mapping[str, str], limit: int = MAX_BYTES) -> dict[str, str]:

@@ -16,6 +16,7 @@ from runyard.api.constants import (
 )
 from runyard.api.profile import ProfileSpec
 from runyard.api.unit import UnitSpec
+from runyard.redact import Redactor, secret_values
 from runyard_operator.backends import answers
 from runyard_operator.backends.base import Backend, BackendError, Manifest, Target, Unreachable
 from runyard_operator.context import Context
@@ -24,7 +25,6 @@ from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import Conflict, KubeError
 from runyard_operator.kube.resources import Ref
 from runyard_operator.plans import document, shown
-from runyard_operator.plans.redact import Redactor, secret_values
 from runyard_operator.reconcile import admission, manifests, views
 from runyard_operator.reconcile.admission import Findings
 
