@@ -245,18 +245,41 @@ class TrainJobHarness(InClusterHarness):
         }
 
     async def run(self, target: Target) -> None:
-        counts = {"name": "node", "ready": 1, "active": 1, "succeeded": 0, "failed": 0}
-        await self.say(target, jobsStatus=[{**counts, "suspended": 0}])
+        await self.say(target, jobsStatus=[_counts(ready=1, active=1)])
+
+    async def pause(self) -> None:
+        """The Trainer's part in a suspend."""
+        await super().pause()
+        for job in await asyncio.to_thread(self.kube.list, self.resource):
+            said = job.get("status", {}).get("conditions", [])
+            told = any(each["type"] == "Suspended" and each["status"] == "True" for each in said)
+            wanted = bool(job["spec"].get("suspend"))
+            if job["metadata"]["name"].startswith(self.name) and wanted != told:
+                status = {
+                    "conditions": [condition("Suspended", wanted)],
+                    "jobsStatus": [_counts(suspended=int(wanted))],
+                }
+                patch = json.dumps({"status": status})
+                name = job["metadata"]["name"]
+                await self._kubectl(
+                    "patch", self.resource, name, "--subresource=status", "--type=merge",
+                    "-p", patch,
+                )  # fmt: skip
 
     async def end(self, target: Target, *, success: bool) -> None:
         await self.say(target, conditions=[condition("Complete" if success else "Failed")])
 
 
-def condition(type_: str) -> dict[str, str]:
-    """A condition that is true."""
+def _counts(**counts: int) -> dict[str, Any]:
+    names = ("active", "failed", "ready", "succeeded", "suspended")
+    return {"name": "node", **dict.fromkeys(names, 0), **counts}
+
+
+def condition(type_: str, true: bool = True) -> dict[str, str]:
+    """A condition that is true, or false."""
     return {
         "type": type_,
-        "status": "True",
+        "status": str(true),
         "reason": "Test",
         "message": "as the test has it",
         "lastTransitionTime": "2026-01-01T00:00:00Z",

@@ -172,6 +172,41 @@ def test_a_suspended_job_waits() -> None:
     assert (seen.state, seen.reason) == (State.WAITING, "Suspended")
 
 
+SUSPENDED = {"type": "Suspended", "status": "True"}
+
+
+def by_us(child: dict[str, Any]) -> dict[str, Any]:
+    """The child after Runyard's own suspend."""
+    child["metadata"]["annotations"] = {"runyard.dev/suspended": "true"}
+    child["spec"]["suspend"] = True
+    return child
+
+
+@pytest.mark.parametrize(
+    ("status", "pods", "state"),
+    [
+        ({}, [], State.SUSPENDED),
+        ({}, [pod(ended(143), phase="Failed")], State.SUSPENDED),
+        ({"active": 0, "terminating": 1}, [], State.WAITING),
+        ({"active": 1}, [], State.WAITING),
+        ({}, [pod(RUNNING)], State.RUNNING),
+        ({}, [pod(CREATING, phase="Pending")], State.WAITING),
+    ],
+)
+def test_a_job_is_suspended_once_its_pods_have_ended(
+    status: dict[str, Any], pods: list[dict[str, Any]], state: State
+) -> None:
+    """Until then it still holds what it ran on."""
+    assert look(by_us(job(SUSPENDED, **status)), *pods).state is state
+
+
+def test_a_job_that_was_resumed_is_not_suspended() -> None:
+    """Its condition may be older than the request."""
+    child = by_us(job(SUSPENDED))
+    child["spec"]["suspend"] = False
+    assert look(child).state is State.WAITING
+
+
 def test_a_running_job_tells_node_and_start() -> None:
     """The start is that of the task's own container."""
     seen = look(job(active=1, ready=1), pod(RUNNING, init=ended(0)))
@@ -496,6 +531,26 @@ def test_a_suspended_train_job_waits() -> None:
     assert (seen.state, seen.reason) == (State.WAITING, "Suspended")
     resumed = look_train(train_job({"type": "Suspended", "status": "False"}))
     assert resumed.reason != "Suspended"
+
+
+@pytest.mark.parametrize(
+    ("counts", "pods", "state"),
+    [
+        ({"suspended": 1}, [], State.SUSPENDED),
+        ({"succeeded": 1}, [], State.SUSPENDED),
+        # The Trainer says Suspended before its jobs have heard of it.
+        ({"active": 1}, [], State.WAITING),
+        ({}, [], State.WAITING),
+        ({"suspended": 1}, [rank(0, RUNNING)], State.WAITING),
+        ({"suspended": 1}, [rank(0, ended(143), phase="Failed")], State.SUSPENDED),
+    ],
+)
+def test_a_train_job_is_suspended_once_all_its_jobs_and_pods_are(
+    counts: dict[str, int], pods: list[dict[str, Any]], state: State
+) -> None:
+    """Its own condition is only the wish."""
+    child = by_us(train_job(SUSPENDED, jobsStatus=[node_job(**counts)]))
+    assert look_train(child, *pods).state is state
 
 
 def test_only_rank_0_reports_outputs() -> None:
