@@ -112,12 +112,14 @@ async def test_a_foreign_job_is_left_alone(kube: Kubectl, jobs: JobBackend) -> N
     assert (await jobs.observe(target, None)).state is State.ABSENT
     await jobs.cancel(target, None)
     await jobs.cancel(target, Handle(kind="Job", name="taken-1", uid=str(uuid.uuid4())))
+    await jobs.suspend(target, None)
+    await jobs.resume(target, None)
     after = kube.get("job", "taken-1")
     assert before is not None
     assert after is not None
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
-    assert "deletionTimestamp" not in after["metadata"]
+    assert after["metadata"] == before["metadata"]
 
 
 async def test_the_next_attempt_is_another_job(kube: Kubectl, jobs: JobBackend) -> None:
@@ -210,6 +212,35 @@ async def test_a_job_of_ours_that_is_being_deleted_is_adopted(
     assert again == handle
     assert (await jobs.observe(target, handle)).state is State.TERMINATING
     kube.run("patch", "job", "dying-1", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+
+
+async def test_what_a_queue_manager_suspends_is_for_it_to_resume(
+    kube: Kubectl, jobs: JobBackend
+) -> None:
+    """Only a suspend of our own is taken back."""
+    target = make_target(kube, "queued")
+    handle, _ = await jobs.submit(target)
+    kube.run("patch", "job", "queued-1", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+
+    async def suspended() -> bool:
+        return (await jobs.observe(target, handle)).reason == "Suspended"
+
+    await until(suspended, "the Job is suspended")
+    assert (await jobs.observe(target, handle)).state is State.WAITING
+    await jobs.resume(target, handle)
+    held = kube.get("job", "queued-1")
+    assert held is not None
+    assert held["spec"]["suspend"] is True
+    await jobs.suspend(target, handle)
+
+    async def ours() -> bool:
+        return (await jobs.observe(target, handle)).state is State.SUSPENDED
+
+    await until(ours, "it is suspended for us, too")
+    await jobs.resume(target, handle)
+    free = kube.get("job", "queued-1")
+    assert free is not None
+    assert free["spec"]["suspend"] is False
 
 
 async def test_quota_is_waited_for(kube: Kubectl, jobs: JobBackend) -> None:
