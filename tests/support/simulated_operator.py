@@ -16,7 +16,7 @@ from unittest import mock
 
 from runyard.api.unit import Handle
 from runyard_operator import main
-from runyard_operator.backends.base import Target
+from runyard_operator.backends.base import Plan, Target
 from runyard_operator.context import Context
 from runyard_operator.engine.observation import Observation, State
 from runyard_operator.queue import Key, Queue
@@ -47,7 +47,18 @@ class SimulatedBackend:
     seconds: float
     kind: str = "job"
     settle_seconds: float = 0.0
+    can_suspend: bool = False
     _jobs: dict[str, _Job] = field(default_factory=dict)
+
+    async def plan(self, target: Target) -> Plan:
+        """See `backends.base.Backend`."""
+        return Plan(objects=(), digest="sha256:0")
+
+    async def suspend(self, target: Target, handle: Handle | None) -> None:
+        """See `backends.base.Backend`."""
+
+    async def resume(self, target: Target, handle: Handle | None) -> None:
+        """See `backends.base.Backend`."""
 
     async def submit(self, target: Target) -> tuple[Handle, str]:
         """See `backends.base.Backend`."""

@@ -32,22 +32,32 @@ class Store:
         self._by_kind: dict[str, dict[Name, Object]] = defaultdict(dict)
         self._indexes: dict[tuple[str, str], set[Name]] = defaultdict(set)
         self._tombstones: OrderedDict[Name, int] = OrderedDict()
+        self._written: dict[Name, int] = {}
 
     def put(self, obj: Object) -> bool:
-        """Takes an object in; False when it is stale, or known as deleted.
+        """Takes an object in; False when it is stale, known as deleted, or the echo of `wrote`.
 
-        Our own writes go in here, too, before the watch echoes them: an echo of what is known
+        What was read in passing goes in here, too, before the watch brings it: what is known
         already counts as fresh, for somebody else may wait for it.
         """
         name, version = _name(obj), _version(obj)
         known = self._known(name)
         if version < known or version <= self._tombstones.get(name, -1):
             return False
+        if name in self._written and self._written.pop(name) == version:
+            return False
         if version > known:
             self._tombstones.pop(name, None)
             self._forget(name)
             self._remember(name, _trim(obj))
         return True
+
+    def wrote(self, obj: Object) -> None:
+        """Takes in what this process has just written, and told all whom it concerns."""
+        name, version = _name(obj), _version(obj)
+        ahead = version > self._known(name)
+        if self.put(obj) and ahead:
+            self._written[name] = version
 
     def delete(self, obj: Object) -> bool:
         """Takes a deletion in, given the last state; False when a newer object is known."""
@@ -143,6 +153,7 @@ class Store:
 
     def _forget(self, name: Name) -> bool:
         obj = self._objects.pop(name, None)
+        self._written.pop(name, None)
         if obj is None:
             return False
         del self._by_kind[name[0]][name]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runyard_operator.handlers.kinds import group, keys
+from runyard_operator.kube.api import Object
 from runyard_operator.queue import Key
 from runyard_operator.store import Store
 from tests.unit.operator_runtime.scripted import obj
@@ -28,6 +31,27 @@ def test_a_unit_concerns_its_experiment_too() -> None:
         unit,
         Key("Experiment", "team", "sft"),
     ]
+
+
+def test_an_experiment_hears_only_what_it_looks_at() -> None:
+    """A unit's own progress within a phase does not wake its experiment; the phase does."""
+
+    def wakes(before: Object, after: Object) -> bool:
+        told = keys(after, Store(), "runyard-system", before=before)
+        return Key("Experiment", "team", "sft") in set(told)
+
+    def unit(version: int, phase: str, **more: Any) -> Object:
+        status = {"phase": phase, "attempts": [{"number": version}]}
+        spec = {"task": "prep"}
+        return obj(
+            "ExecutionUnit", "sft-prep", version, labels=IN_SFT, status=status, spec=spec, **more
+        )
+
+    assert not wakes(unit(1, "Running"), unit(2, "Running"))
+    assert wakes(unit(1, "Running"), unit(2, "Succeeded"))
+    # Read in passing before the watch brought it: nobody has told the experiment.
+    assert wakes(unit(2, "Succeeded"), unit(2, "Succeeded"))
+    assert wakes(unit(1, "Running", uid="old"), unit(2, "Running", uid="new"))
 
 
 def test_children_concern_their_unit() -> None:

@@ -51,11 +51,30 @@ def test_numbers_not_letters() -> None:
     assert version(store.get(ref("u"))) == 10
 
 
-def test_an_echo_is_news_to_others() -> None:
-    """The watch's echo of our own write still counts: somebody else may wait for it."""
+def test_what_was_read_in_passing_is_news_when_the_watch_brings_it() -> None:
+    """A read tells nobody, so the watch must: somebody may wait for it."""
     store = Store()
     assert store.put(obj(UNIT, "u", 5))
     assert store.put(obj(UNIT, "u", 5))
+
+
+def test_the_echo_of_our_own_write_is_no_news() -> None:
+    """Who writes tells whom it concerns; once, and only of the very state that was written."""
+    store = Store()
+    store.wrote(obj(UNIT, "u", 5))
+    assert not store.put(obj(UNIT, "u", 5))
+    assert store.put(obj(UNIT, "u", 5))
+    store.wrote(obj(UNIT, "u", 6))
+    assert store.put(obj(UNIT, "u", 7))
+
+
+def test_a_write_that_is_known_to_be_old_expects_no_echo() -> None:
+    """The watch was faster than the answer to the write: its news has been told."""
+    store = Store()
+    assert store.put(obj(UNIT, "u", 7))
+    store.wrote(obj(UNIT, "u", 6))
+    assert version(store.get(ref("u"))) == 7
+    assert store.put(obj(UNIT, "u", 7))
 
 
 def test_a_new_life_replaces_the_old_one() -> None:

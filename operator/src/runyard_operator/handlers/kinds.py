@@ -11,6 +11,7 @@ from runyard.api.experiment import ExperimentPhase
 from runyard_operator.kube.api import Object
 from runyard_operator.kube.resources import TRAINER, Ref, Resource, resource
 from runyard_operator.queue import Key
+from runyard_operator.reconcile import views
 from runyard_operator.store import Store
 
 EXPERIMENT: Final = "Experiment"
@@ -54,8 +55,17 @@ WATCHED: Final = (
 )
 
 
-def keys(obj: Object, store: Store, operator_namespace: str) -> Iterator[Key]:
-    """Whom the news about an object concerns: itself, and what is above it."""
+def keys(
+    obj: Object, store: Store, operator_namespace: str, *, before: Object | None = None
+) -> Iterator[Key]:
+    """Whom the news about an object concerns: itself, and what is above it.
+
+    Args:
+        obj: the object as it is now, or as it was last when it is gone.
+        store: knows who uses a profile.
+        operator_namespace: the namespace of the shared profiles.
+        before: an older state, all of whose news have been told.
+    """
     metadata = obj["metadata"]
     namespace, labels = metadata.get("namespace", ""), metadata.get("labels") or {}
     match obj["kind"]:
@@ -63,7 +73,7 @@ def keys(obj: Object, store: Store, operator_namespace: str) -> Iterator[Key]:
             yield Key(EXPERIMENT, namespace, metadata["name"])
         case "ExecutionUnit":
             yield Key(UNIT, namespace, metadata["name"])
-            if LABEL_EXPERIMENT in labels:
+            if LABEL_EXPERIMENT in labels and not _same_to_its_experiment(before, obj):
                 yield Key(EXPERIMENT, namespace, labels[LABEL_EXPERIMENT])
         case "ExecutionProfile":
             # Who uses it is known only once the chain of profiles is resolved; profiles are few
@@ -74,6 +84,15 @@ def keys(obj: Object, store: Store, operator_namespace: str) -> Iterator[Key]:
                     yield Key(EXPERIMENT, each["metadata"]["namespace"], each["metadata"]["name"])
         case _ if LABEL_UNIT in labels:
             yield Key(UNIT, namespace, labels[LABEL_UNIT])
+
+
+def _same_to_its_experiment(before: Object | None, obj: Object) -> bool:
+    if before is None or before["metadata"]["uid"] != obj["metadata"]["uid"]:
+        return False
+    # The same version twice: it was read in passing, and nobody has been told of it.
+    if before["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
+        return False
+    return views.slot_unit(before) == views.slot_unit(obj)
 
 
 def group(key: Key, store: Store) -> str:

@@ -16,6 +16,7 @@ from runyard_operator.handlers.kinds import WATCHED, Watched, keys
 from runyard_operator.handlers.life import Watches
 from runyard_operator.handlers.sync import Sync
 from runyard_operator.kube.api import Object
+from runyard_operator.kube.resources import Ref
 from runyard_operator.kube.transport import load_configuration, watch_session
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Queue
@@ -195,9 +196,13 @@ class Watcher:
         """Takes one event of a watch in."""
         obj = cast("Object", event["object"])
         self._metrics.watched(obj["kind"])
-        news = self._store.delete(obj) if event["type"] == "DELETED" else self._store.put(obj)
+        home = self._config.operator_namespace
+        if event["type"] == "DELETED":
+            before, news = None, self._store.delete(obj)
+        else:
+            before, news = self._store.get(Ref.of(obj)), self._store.put(obj)
         if news:
-            for key in keys(obj, self._store, self._config.operator_namespace):
+            for key in keys(obj, self._store, home, before=before):
                 self._queue.add(key)
 
     def _registry(self, served: frozenset[Watched]) -> kopf.OperatorRegistry:

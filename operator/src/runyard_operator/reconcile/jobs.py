@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from pydantic.alias_generators import to_snake
+
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_TASK
 from runyard.api.unit import Attempt, Handle
 from runyard_operator.backends.base import Backend, BackendError, Refused, Stalled, Target
@@ -99,8 +101,12 @@ class Jobs:
             logger.warning("The backend did not do as it was asked yet: %s", error.message)
 
     def _backend(self, unit: UnitView) -> Backend:
-        block = next(name for name in self._backends if name in unit.spec.executor.to_dict())
-        return self._backends[block]
+        executor = unit.spec.executor
+        return next(
+            backend
+            for block, backend in self._backends.items()
+            if getattr(executor, to_snake(block), None) is not None
+        )
 
     def _target(self, unit: UnitView, attempt: Attempt) -> Target:
         labels = {LABEL_EXPERIMENT: unit.spec.experiment, LABEL_TASK: unit.spec.task}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from runyard.api.constants import LABEL_EXPERIMENT
 from runyard.api.experiment import ExperimentStatus
 from runyard.api.unit import UnitStatus
 from runyard_operator.context import Context
@@ -10,8 +13,10 @@ from runyard_operator.events import EventType
 from runyard_operator.kube.api import Object
 from runyard_operator.kube.errors import Conflict, NotFound
 from runyard_operator.kube.resources import Ref
-from runyard_operator.reconcile import manifests
+from runyard_operator.queue import Key
+from runyard_operator.reconcile import manifests, views
 
+UNIT: Final = "ExecutionUnit"
 Status = ExperimentStatus | UnitStatus
 
 
@@ -32,7 +37,7 @@ class Writer:
         Raises:
             StaleError: the object is not the one that was read.
         """
-        if old.to_dict() == new.to_dict():
+        if old == new or old.to_dict() == new.to_dict():
             return False
         manifest = manifests.status(self.obj, new)
         try:
@@ -59,9 +64,14 @@ class Writer:
             await self._tell(str(new.phase), new.reason, new.message)
 
     async def _tell(self, phase: str, reason: str | None, message: str | None) -> None:
-        """Counts a phase that was just written, and posts an Event about it."""
+        """Counts a phase that was just written, and posts an Event where people should look.
+
+        An Event is an API write of its own: the phases of a unit that fares well are in its status.
+        """
         self._context.metrics.transition(self.obj["kind"], phase, reason or reasons.NONE)
         type_: EventType = "Warning" if phase in ("Failed", "Cancelled") else "Normal"
+        if type_ == "Normal" and self.obj["kind"] == UNIT:
+            return
         text = ": ".join(each for each in (reason, message) if each)
         await self._context.emit(self.obj, type_=type_, reason=phase, message=text)
 
@@ -87,6 +97,7 @@ class Writer:
             StaleError: the object is not the one that was read.
         """
         await self._patch(manifests.add_finalizer(self.obj))
+        self._wake()
 
     async def release_finalizer(self) -> None:
         """Takes our finalizer off; the object may vanish with it.
@@ -96,6 +107,10 @@ class Writer:
         """
         await self._patch(manifests.release_finalizer(self.obj))
 
+    def _wake(self) -> None:
+        metadata = self.obj["metadata"]
+        self._context.queue.add(Key(self.obj["kind"], metadata["namespace"], metadata["name"]))
+
     async def _patch(self, operations: manifests.Patch) -> None:
         try:
             stored = await self._context.kube.json_patch(Ref.of(self.obj), operations)
@@ -104,8 +119,17 @@ class Writer:
         self._remember(stored)
 
     def _remember(self, stored: Object) -> None:
-        self.obj = stored
-        self._context.store.put(stored)
+        before, self.obj = self.obj, stored
+        if stored["kind"] != UNIT:
+            self._context.store.put(stored)
+            return
+        # The pass goes on with what it has written; only the experiment has to be told, and the
+        # echo of the watch would tell nothing new.
+        self._context.store.wrote(stored)
+        metadata = stored["metadata"]
+        experiment = metadata.get("labels", {}).get(LABEL_EXPERIMENT)
+        if experiment and views.slot_unit(before) != views.slot_unit(stored):
+            self._context.queue.add(Key("Experiment", metadata["namespace"], experiment))
 
     async def _stale(self) -> StaleError:
         ref = Ref.of(self.obj)
