@@ -37,6 +37,9 @@ EXPECTED = {
         "loss nan",
     ),
     "configmap-code.yaml": Expected("count", {"count": "Succeeded"}, "count", "{'the': 2"),
+    "group.yaml": Expected(
+        "group", {"evaluate": "Succeeded"}, "evaluate", "client heard: you asked for /42"
+    ),
     "profiles.yaml": Expected(
         "profiles",
         {"first": "Succeeded", "second": "Succeeded"},

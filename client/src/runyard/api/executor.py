@@ -23,12 +23,20 @@ class PodFields(ApiModel):
     image_pull_secrets: Annotated[
         list[ObjectName], Field(max_length=16, json_schema_extra=SET_LIST)
     ] = []
-    cpu: Quantity | None = Field(default=None, description="CPU request of each pod.")
-    cpu_limit: Quantity | None = Field(default=None, description="CPU limit of each pod.")
-    memory: Quantity | None = Field(
-        default=None, description="Memory request of each pod, and its limit unless memoryLimit."
+    cpu: Quantity | None = Field(
+        default=None, description="CPU request of each pod; of a group, of each role."
     )
-    memory_limit: Quantity | None = Field(default=None, description="Memory limit of each pod.")
+    cpu_limit: Quantity | None = Field(
+        default=None, description="CPU limit of each pod; of a group, of each role."
+    )
+    memory: Quantity | None = Field(
+        default=None,
+        description="Memory request of each pod, and its limit unless memoryLimit; of a group, of"
+        " each role.",
+    )
+    memory_limit: Quantity | None = Field(
+        default=None, description="Memory limit of each pod; of a group, of each role."
+    )
     volumes: Volumes = []
     volume_mounts: VolumeMounts = []
     node_selector: dict[str, LabelValue] = Field(
@@ -43,7 +51,12 @@ class PodFields(ApiModel):
 class JobExecutor(PodFields):
     """A Kubernetes Job with one pod."""
 
-    gpus: int | None = Field(default=None, ge=1, le=64, description="nvidia.com/gpu of the pod.")
+    gpus: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="nvidia.com/gpu of the pod; of a group, of each role.",
+    )
 
 
 class TrainJobExecutor(PodFields):

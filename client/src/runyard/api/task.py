@@ -87,8 +87,9 @@ class Role(ApiModel):
 class Group(ApiModel):
     """Several programs that start together in one allocation; the first one is the leader.
 
-    With successPolicy All every role must succeed. With Leader the leader's end is the task's, and
-    the others are ended with it.
+    Each role is a container of one pod and gets all the resources of the executor block. With
+    successPolicy All every role must succeed, and the first that fails ends the others. With Leader
+    the leader's end is the task's, and the others are ended with it. The leader writes the outputs.
     """
 
     roles: Annotated[
