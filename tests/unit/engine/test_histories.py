@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from runyard.api import ExperimentSpec, FailurePolicy, Task, When
+from runyard.api import AfterPolicy, ExperimentSpec, FailurePolicy, Task, Verdict, When
 from runyard_operator.backends.base import Refused, Stalled
 from runyard_operator.queue import Key
 from tests.unit.engine.builders import task
@@ -23,9 +24,12 @@ from tests.unit.engine.simulation import EXP, Simulation, standalone
 SELDOM = st.sampled_from([False, False, False, True])
 
 
+NAMES = [f"t{number}" for number in range(4)]
+
+
 @st.composite
-def dags(draw: st.DrawFn) -> list[Task]:
-    """Up to four tasks with edges to earlier ones; some read an output of a parent."""
+def specs(draw: st.DrawFn) -> ExperimentSpec:
+    """Up to four tasks with edges to earlier ones, and all that a spec can say about them."""
     tasks: list[Task] = []
     for number in range(draw(st.sampled_from([1, 2, 3, 4, 4]))):
         near = tasks[-2:]
@@ -34,37 +38,60 @@ def dags(draw: st.DrawFn) -> list[Task]:
             if tasks
             else st.just([])
         )
-        edges = [(parent.name, draw(st.sampled_from(When))) for parent in parents]
-        reads = [name for name, when in edges if when is When.SUCCEEDED]
-        tasks.append(
-            task(
-                f"t{number}",
-                *(f"{name}:{when}" for name, when in edges),
-                outputs=[{"name": "out"}],
-                env=[
-                    {"name": f"FROM_{name}", "value": f"${{tasks.{name}.outputs.out}}"}
-                    for name in reads
-                ],
-            )
-        )
-    return tasks
+        tasks.append(draw(one_task(number, parents)))
+    finals = [task("end", env=[{"name": "HOW", "value": "${experiment.phase}"}])]
+    return ExperimentSpec(
+        tasks=tasks,
+        finally_=finals if draw(SELDOM) else [],
+        failure_policy=draw(st.sampled_from(FailurePolicy)),
+        max_parallel=draw(st.sampled_from([None, None, 1, 2])),
+        active_deadline_seconds=draw(st.sampled_from([None, None, None, 1800])),
+    )
+
+
+@st.composite
+def one_task(draw: st.DrawFn, number: int, parents: list[Task]) -> Task:
+    """A task after some parents; where it surely can, it reads their outputs."""
+    edges = [(parent.name, draw(st.sampled_from(When))) for parent in parents]
+    policy = draw(st.sampled_from(AfterPolicy))
+    sure = len(edges) == 1 or policy is AfterPolicy.ALL
+    more: dict[str, Any] = {}
+    if draw(SELDOM):
+        more["matrix"] = {"parameters": {"x": ["1", "2"]}}
+        if draw(st.booleans()):
+            more["matrix"]["maxParallel"] = 1
+    if draw(SELDOM):
+        more["approval"] = {}
+    if draw(SELDOM):
+        more["retry"] = {"limit": draw(st.integers(0, 2)), "backoff": {"seconds": 30}}
+    return task(
+        NAMES[number],
+        *(f"{name}:{when}" for name, when in edges),
+        afterPolicy=policy,
+        allowFailure=draw(SELDOM),
+        outputs=[{"name": "out"}],
+        env=[
+            {"name": f"FROM_{name}", "value": f"${{tasks.{name}.outputs.out}}"}
+            for name, when in edges
+            if sure and when is When.SUCCEEDED
+        ],
+        **more,
+    )
 
 
 class Histories(Simulation, RuleBasedStateMachine):
     """One experiment, one unit of its own, and everything that can happen to them."""
 
     @initialize(
-        tasks=dags(),
-        policy=st.sampled_from(FailurePolicy),
-        doomed=st.frozensets(st.sampled_from([f"exp-t{n}" for n in range(4)]), max_size=2),
+        spec=specs(),
+        doomed=st.frozensets(
+            st.sampled_from([*(f"exp-{n}" for n in NAMES), "exp-t0-0", "exp-t1-1"]), max_size=3
+        ),
         cancel=st.booleans(),
     )
-    def a_user_creates(
-        self, tasks: list[Task], policy: FailurePolicy, doomed: frozenset[str], cancel: bool
-    ) -> None:
+    def a_user_creates(self, spec: ExperimentSpec, doomed: frozenset[str], cancel: bool) -> None:
         """The world begins."""
         self.places.doomed = doomed
-        spec = ExperimentSpec(tasks=tasks, failure_policy=policy)
         self.begin(spec.to_dict())
         self.server.add(standalone("alone", cancel=cancel))
 
@@ -122,6 +149,23 @@ class Histories(Simulation, RuleBasedStateMachine):
         """By spec.cancel."""
         if really and EXP in self.server.objects:
             self.server.patch(EXP, [{"op": "add", "path": "/spec/cancel", "value": True}])
+
+    @rule(suspend=st.booleans(), tasks=st.lists(st.sampled_from(NAMES), unique=True, max_size=2))
+    def a_user_suspends_or_resumes(self, suspend: bool, tasks: list[str]) -> None:
+        """All of it, or some tasks."""
+        self.edit(suspend=suspend, suspendTasks=tasks)
+
+    @rule(name=st.sampled_from(NAMES), verdict=st.sampled_from(Verdict))
+    def an_approver_decides(self, name: str, verdict: Verdict) -> None:
+        """Once for each task, at any time, asked or not."""
+        spec = self.server.objects.get(EXP, {"spec": {"approvals": []}})["spec"]
+        if all(each["task"] != name for each in spec["approvals"]):
+            self.edit(approvals=[*spec["approvals"], {"task": name, "verdict": str(verdict)}])
+
+    @rule(limit=st.integers(1, 3))
+    def a_user_changes_the_limit(self, limit: int) -> None:
+        """How many units may be on their way."""
+        self.edit(maxParallel=limit)
 
     @rule(data=st.data(), really=SELDOM)
     def a_user_cancels_a_unit(self, data: st.DataObject, really: bool) -> None:
@@ -208,4 +252,5 @@ TestHistories.settings = settings(
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
+    phases=[each for each in Phase if each is not Phase.shrink or os.environ.get("RUNYARD_SHRINK")],
 )

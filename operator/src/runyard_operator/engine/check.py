@@ -10,10 +10,11 @@ from typing import Final
 
 from runyard.api.code import Code
 from runyard.api.constants import MAX_INLINE_CODE_BYTES
-from runyard.api.experiment import UsedProfile
+from runyard.api.experiment import ExperimentSpec, UsedProfile
 from runyard.api.task import Work
 from runyard_operator.engine import reasons, references
 
+MAX_PROFILES: Final = 16
 MAX_PROFILES_BYTES: Final = 32_768
 """All profiles of an experiment together, as JSON."""
 _LONGEST_NUMBER: Final = 9999
@@ -68,14 +69,42 @@ def profiles(used: Iterable[UsedProfile]) -> None:
     """Checks that the profiles of an experiment fit into its status, where they are kept.
 
     Raises:
-        InvalidSpecError: they are too large.
+        InvalidSpecError: they are too many, or too large.
     """
-    size = len(json.dumps([each.to_dict() for each in used]))
+    known = list(used)
+    if len(known) > MAX_PROFILES:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"the tasks use {len(known)} profiles, more than the {MAX_PROFILES} that fit:"
+            " use fewer",
+        )
+    size = len(json.dumps([each.to_dict() for each in known]))
     if size > MAX_PROFILES_BYTES:
         raise InvalidSpecError(
             reasons.INVALID_SPEC,
             f"the profiles that the tasks use are {size} bytes long together, more than the"
             f" {MAX_PROFILES_BYTES} that fit: use fewer or smaller ones",
+        )
+
+
+def rerun(experiment: str, spec: ExperimentSpec) -> None:
+    """Checks that a rerun is of another experiment, and from tasks that there are.
+
+    Raises:
+        InvalidSpecError: it is not.
+    """
+    of = spec.rerun_of
+    if of is None:
+        return
+    if of.name == experiment:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            "rerunOf names this experiment itself: give the rerun a name of its own",
+        )
+    if unknown := sorted(set(of.from_tasks) - {each.name for each in spec.tasks}):
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"rerunOf.fromTasks names {unknown[0]!r}, which is not in spec.tasks: correct the name",
         )
 
 

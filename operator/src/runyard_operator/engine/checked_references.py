@@ -80,6 +80,10 @@ class _Scope:
 
     def problem(self, reference: Reference) -> str | None:
         """What is wrong with a reference; None when nothing is."""
+        if not reference.closed:
+            return "has no closing brace"
+        if any(map(str.isspace, reference.inner)):
+            return "has a space in it: remove it"
         root, _, rest = reference.inner.partition(".")
         match root:
             case "params":
@@ -142,7 +146,8 @@ class _Scope:
 def _ancestors(task: Task, tasks: Mapping[str, Task], *, sure: bool) -> set[str]:
     """The tasks that have surely ended, or with `sure` surely Succeeded, when `task` starts.
 
-    Of several edges of which one is enough, none is sure.
+    Of several edges of which one is enough, none is sure. A parent that only had to end may have
+    been Skipped while its own parents still ran.
     """
     found: set[str] = set()
     stack = [task]
@@ -153,8 +158,8 @@ def _ancestors(task: Task, tasks: Mapping[str, Task], *, sure: bool) -> set[str]
         for dependency in child.after:
             if sure and dependency.when is not When.SUCCEEDED:
                 continue
-            if dependency.task not in found:
-                found.add(dependency.task)
+            found.add(dependency.task)
+            if dependency.when is not When.FINISHED:
                 stack.append(tasks[dependency.task])
     return found
 

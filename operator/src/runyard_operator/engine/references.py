@@ -16,6 +16,10 @@ from runyard.api.task import MAX_ARGUMENT, Script, Work
 
 ROOTS: Final = ("params", "matrix", "tasks", "experiment", "task", "attempt")
 _OURS = re.compile(rf"\$\{{((?:{'|'.join(ROOTS)})\.[^}}]*)\}}")
+_MEANT = re.compile(rf"\$\{{(\s*(?:{'|'.join(ROOTS)})\s*\.[^}}]*)(\}}?)")
+"""What is ours, and what can only have been meant to be."""
+_LATER = re.compile(r"(\$+)\{(attempt\.(?:number|key))\}")
+"""What is replaced when an attempt begins; a doubled `$` stands for a plain one."""
 _OUTPUT = re.compile(r"tasks\.([a-z](?:[-a-z0-9]*[a-z0-9])?)\.outputs\.([A-Za-z_][A-Za-z0-9_]*)")
 _PHASE = re.compile(r"tasks\.([a-z](?:[-a-z0-9]*[a-z0-9])?)\.phase")
 ATTEMPT: Final = frozenset({"attempt.number", "attempt.key"})
@@ -41,6 +45,8 @@ class Reference:
     path: str
     text: str
     inner: str
+    closed: bool = True
+    """Whether there is a brace at its end."""
 
     @property
     def output(self) -> tuple[str, str] | None:
@@ -58,8 +64,8 @@ class Reference:
 def find(work: Work) -> Iterator[Reference]:
     """All references of a task or unit, the malformed ones included."""
     for path, text, _ in texts(work):
-        for match in _OURS.finditer(text):
-            yield Reference(path=path, text=match.group(0), inner=match.group(1))
+        for match in _MEANT.finditer(text):
+            yield Reference(path, match.group(0), match.group(1), closed=bool(match.group(2)))
 
 
 def texts(work: Work) -> Iterator[tuple[str, str, int]]:
@@ -96,26 +102,47 @@ def resolve(work: W, lookup: Lookup) -> W:
     """
 
     def replace(text: str, path: str, limit: int) -> str:
-        replaced = _OURS.sub(lambda match: _value(match, lookup), text)
-        if len(replaced) > limit:
-            raise TooLongError(
-                f"{path} would be {len(replaced)} characters long with its values, more than the"
-                f" {limit} that fit: hand over a path instead"
-            )
-        return replaced
+        return _fitting(_OURS.sub(lambda match: _value(match, lookup), text), path, limit)
 
     return _with_texts(work, replace)
 
 
 def for_attempt(work: W, number: int, key: str) -> W:
-    """`work` with `${attempt.number}` and `${attempt.key}` replaced."""
+    """`work` with `${attempt.number}` and `${attempt.key}` replaced.
+
+    Raises:
+        TooLongError: a text does not fit with them.
+    """
     values = {"attempt.number": str(number), "attempt.key": key}
-    return resolve(work, values.get)
+
+    def value(match: re.Match[str]) -> str:
+        dollars, name = len(match.group(1)), match.group(2)
+        return "$" * (dollars // 2) + (values[name] if dollars % 2 else f"{{{name}}}")
+
+    def replace(text: str, path: str, limit: int) -> str:
+        return _fitting(_LATER.sub(value, text), path, limit)
+
+    return _with_texts(work, replace)
+
+
+def _fitting(text: str, path: str, limit: int) -> str:
+    if len(text) > limit:
+        raise TooLongError(
+            f"{path} would be {len(text)} characters long with its values, more than the"
+            f" {limit} that fit: hand over a path instead"
+        )
+    return text
 
 
 def _value(match: re.Match[str], lookup: Lookup) -> str:
     value = lookup(match.group(1))
-    return match.group(0) if value is None else value
+    if value is None:
+        return match.group(0)
+    # The text is gone through once more for the attempt, which must find nothing in this value.
+    value = _LATER.sub(lambda found: found.group(1) + found.group(0), value)
+    if match.string.startswith("${attempt.", match.end()):
+        value += "$" * (len(value) - len(value.rstrip("$")))
+    return value
 
 
 def _env_texts(where: str, env: list[EnvVar]) -> Iterator[tuple[str, str, int]]:

@@ -100,7 +100,8 @@ def layout(experiment: str, spec: ExperimentSpec) -> Layout:
                 f"finally[{task.name}].after: tasks of 'finally' start together once all others"
                 " have ended: remove 'after'",
             )
-        members = _members(task.name, task.matrix) if task.matrix else None
+        where = f"{'finally' if final else 'tasks'}[{task.name}].matrix"
+        members = _members(where, task.matrix) if task.matrix else None
         tasks[task.name] = TaskSlots(task, members, final)
     found = Layout(tasks)
     if found.size > MAX_MEMBERS:
@@ -113,8 +114,7 @@ def layout(experiment: str, spec: ExperimentSpec) -> Layout:
     return found
 
 
-def _members(name: str, matrix: Matrix) -> tuple[Values, ...]:
-    where = f"tasks[{name}].matrix"
+def _members(where: str, matrix: Matrix) -> tuple[Values, ...]:
     size = 1
     for parameter, values in matrix.parameters.items():
         if not values:
@@ -128,6 +128,13 @@ def _members(name: str, matrix: Matrix) -> tuple[Values, ...]:
             f"{where} has {size} combinations, more than the {MAX_MEMBERS} that fit: split it",
         )
     names = list(matrix.parameters)
+    for index, each in enumerate(matrix.exclude):
+        if unknown := sorted(set(each) - set(names)):
+            raise InvalidSpecError(
+                reasons.INVALID_SPEC,
+                f"{where}.exclude[{index}] names {unknown[0]!r}, which is not one of its"
+                " parameters: correct the name",
+            )
     product: Iterator[tuple[str, ...]] = itertools.product(*matrix.parameters.values())
     combinations = [dict(zip(names, each, strict=True)) for each in product if names]
     kept = [each for each in combinations if not _excluded(each, matrix.exclude)]

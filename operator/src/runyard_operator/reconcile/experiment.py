@@ -63,6 +63,9 @@ class ExperimentReconciler:
         fact: Planned | None = None
         while True:
             decision = plan(view, self._context.now(), fact)
+            if decision.verify:
+                view = await self._gatherer.view(writer.obj, live=True)
+                decision = plan(view, self._context.now(), fact)
             if decision.soft and self._may_wait(view):
                 wait: float | None = SOFT.total_seconds()
             else:
@@ -88,6 +91,10 @@ class ExperimentReconciler:
             self._written.pop(view.uid, None)
         elif decision.status != view.status:
             self._written[view.uid] = self._context.now()
+        if decision.status.tasks != view.status.tasks:
+            for unit in view.units.values():
+                if unit.phase.terminal and unit.finalizer:
+                    self._wake(writer.obj, unit.name)
 
     async def _act(
         self, writer: Writer, view: ExperimentView, decision: ExperimentDecision

@@ -53,8 +53,8 @@ class Gatherer:
         self._context = context
         self._known: OrderedDict[str, Known] = OrderedDict()
 
-    async def view(self, obj: Object) -> ExperimentView:
-        """The experiment as the engine sees it.
+    async def view(self, obj: Object, *, live: bool = False) -> ExperimentView:
+        """The experiment as the engine sees it; with `live`, its units come from no cache.
 
         Raises:
             Unavailable: the API server does not say whether a unit that is missing is gone.
@@ -62,7 +62,8 @@ class Gatherer:
         metadata = obj["metadata"]
         known = self.known(obj)
         status = views.experiment_status(obj)
-        units = await self._units(obj, known, status)
+        live = live or views.deleting(obj)
+        units = await self._units(obj, known, status, live=live)
         accepted = bool(status.tasks)
         return ExperimentView(
             namespace=metadata["namespace"],
@@ -79,6 +80,7 @@ class Gatherer:
             staged_code=known.staged,
             deleting=views.deleting(obj),
             finalizer=views.has_finalizer(obj),
+            live=live,
         )
 
     def known(self, obj: Object) -> Known:
@@ -94,17 +96,18 @@ class Gatherer:
         self._known.move_to_end(uid)
         return found
 
-    async def _units(self, obj: Object, known: Known, status: ExperimentStatus) -> _Units:
+    async def _units(
+        self, obj: Object, known: Known, status: ExperimentStatus, *, live: bool
+    ) -> _Units:
         """The units by slot. Where a cache's "no" would count, the API server is asked."""
         metadata = obj["metadata"]
         uid, namespace = metadata["uid"], metadata["namespace"]
         units = _Units()
-        deleting = views.deleting(obj)
-        found = await self._live(obj) if deleting else self._cached(namespace, metadata["name"])
+        found = await self._live(obj) if live else self._cached(namespace, metadata["name"])
         for each in found:
             if views.controlled_by(each, uid):
                 units.own[views.slot(each)] = views.slot_unit(each)
-        if deleting or status.completion_time is not None or known.layout is None:
+        if views.deleting(obj) or status.completion_time is not None or known.layout is None:
             return units
         for slot, state in record.read(status.tasks, known.layout).items():
             if slot in units.own or state in record.ENDS:
@@ -125,12 +128,15 @@ class Gatherer:
         return list(self._context.store.units(namespace, name))
 
     async def _live(self, obj: Object) -> list[Object]:
-        """Before the experiment lets go of its finalizer, no cache may say that no unit is left."""
+        """Where it counts that there is no unit, no cache may say so."""
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         selector = f"{LABEL_EXPERIMENT}={name}"
-        return await self._context.kube.list(
+        found = await self._context.kube.list(
             API_VERSION, UNIT, namespace=namespace, label_selector=selector
         )
+        for each in found:
+            self._context.store.put(each)
+        return found
 
     def _profiles(self, namespace: str, spec: ExperimentSpec) -> dict[str, UsedProfile]:
         """The profiles that the tasks name and what those extend, the namespace's own first."""

@@ -84,11 +84,25 @@ class UnitReconciler:
             if isinstance(fact, Submitted) and unit.attempt is not None:
                 self._made[key] = _Made(unit.uid, unit.attempt.number, fact, self._context.now())
                 return pace.COALESCE
-            if fact is None and not (unit.ended and unit.finalizer and not decision.effects):
+            if fact is None and not (self._can_let_go(unit) and not decision.effects):
                 return decision.requeue_after
 
     def _view(self, obj: Object) -> UnitView:
-        return self._jobs.placed(views.unit_view(obj))
+        unit = self._jobs.placed(views.unit_view(obj))
+        return replace(unit, noted=self._is_noted(obj)) if unit.ended else unit
+
+    def _is_noted(self, obj: Object) -> bool:
+        """Whether the record of the unit's experiment has its end, or nobody keeps one."""
+        spec, metadata = obj["spec"], obj["metadata"]
+        ref = Ref(API_VERSION, "Experiment", spec.get("experiment", ""), metadata["namespace"])
+        owner = self._context.store.get(ref)
+        if owner is None or not views.controlled_by(obj, owner["metadata"]["uid"]):
+            return True
+        return views.deleting(owner) or views.is_noted(owner, views.slot_unit(obj), views.slot(obj))
+
+    @staticmethod
+    def _can_let_go(unit: UnitView) -> bool:
+        return unit.ended and unit.finalizer and unit.noted
 
     def _unwritten(self, key: Key, unit: UnitView) -> _Made | None:
         """What is remembered of the unit's current attempt, while its status does not say it."""

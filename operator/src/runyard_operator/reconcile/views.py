@@ -9,7 +9,7 @@ from runyard.api.base import ApiModel
 from runyard.api.constants import FINALIZER
 from runyard.api.experiment import ExperimentSpec, ExperimentStatus
 from runyard.api.unit import UnitPhase, UnitSpec, UnitStatus
-from runyard_operator.engine import conditions, reasons
+from runyard_operator.engine import conditions, reasons, record
 from runyard_operator.engine.experiment import SlotUnit
 from runyard_operator.engine.slots import Slot
 from runyard_operator.engine.unit import UnitView
@@ -71,8 +71,19 @@ def slot_unit(obj: Object) -> SlotUnit:
         skip=spec["skip"]["reason"] if "skip" in spec else None,
         reason=status.get("reason"),
         message=status.get("message"),
+        finalizer=has_finalizer(obj),
         outputs={each["name"]: each["value"] for each in status.get("outputs") or ()},
     )
+
+
+def is_noted(experiment: Object, unit: SlotUnit, of: Slot) -> bool:
+    """Whether the experiment's record has how the unit of a slot ended."""
+    status = experiment.get("status") or {}
+    for each in status.get("tasks") or ():
+        if each["name"] == of.task:
+            written: str = each["states"]
+            return written[of.member or 0 : (of.member or 0) + 1] == record.letter(unit.phase)
+    return False
 
 
 def experiment_spec(obj: Object) -> ExperimentSpec:

@@ -11,10 +11,10 @@ from typing import Any, Final
 from runyard.api.experiment import ExperimentPhase
 from runyard.api.task import Task
 from runyard.api.unit import Adopted, Member, OutputValue, Skip, UnitPhase, UnitSpec
-from runyard_operator.engine import effects, graph, merge, naming, references
+from runyard_operator.engine import effects, graph, merge, naming, reasons, references
 from runyard_operator.engine.experiment.view import ExperimentView
 from runyard_operator.engine.references import NoValueError, Reference
-from runyard_operator.engine.slots import Layout, Slot
+from runyard_operator.engine.slots import Layout, Slot, TaskSlots
 
 _WORK: Final = ("script", "group", "env", "launcher", "executor", "outputs", "retry", "deadlines")
 _SAME_WORK: Final = ("script", "group", "env", "launcher", "executor", "outputs", "code")
@@ -42,7 +42,9 @@ def work_digest(spec: UnitSpec) -> str:
     code = spec.code
     if code is not None and code.config_map is not None and code.config_map.digest is None:
         whole["code"] = {"unknown": f"{spec.experiment}/{spec.task}"}
-    text = json.dumps({name: whole.get(name) for name in _SAME_WORK}, sort_keys=True)
+    work = {name: whole.get(name) for name in _SAME_WORK}
+    work["matrix"] = spec.member.values if spec.member else None
+    text = json.dumps(work, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -59,6 +61,7 @@ class Maker:
     phases: Mapping[Slot, UnitPhase]
     result: ExperimentPhase | None = None
     _merged: dict[str, Task] = field(default_factory=dict)
+    _adoptable: dict[str, bool] = field(default_factory=dict)
 
     def bare(self, slot: Slot) -> UnitSpec:
         """The spec with its references still in it."""
@@ -109,10 +112,7 @@ class Maker:
         return effects.CreateUnit(slot, name, spec)
 
     def _adopted(self, slot: Slot, spec: UnitSpec) -> UnitSpec:
-        rerun = self.view.spec.rerun_of
-        if rerun is None or not self.view.earlier:
-            return spec
-        if slot.task in graph.descendants(rerun.from_tasks, self.view.spec.tasks):
+        if not self.view.earlier or not self._may_adopt(slot.task):
             return spec
         earlier = self.view.earlier.get((slot.task, work_digest(spec)))
         if earlier is None:
@@ -122,6 +122,32 @@ class Maker:
             experiment=earlier.experiment, unit=earlier.name, uid=earlier.uid, outputs=outputs
         )
         return spec.model_copy(update={"adopted": adopted})
+
+    def _may_adopt(self, name: str) -> bool:
+        """Whether nothing that came before the task has run anew: it may have written files.
+
+        Tasks of `finally` belong to the end of this experiment, and always run.
+        """
+        if name not in self._adoptable:
+            rerun = self.view.spec.rerun_of
+            place = self.layout.tasks[name]
+            chosen = rerun.from_tasks if rerun else ()
+            anew = place.final or name in graph.descendants(chosen, self.view.spec.tasks)
+            self._adoptable[name] = not anew and self._follows_adopted(place)
+        return self._adoptable[name]
+
+    def _follows_adopted(self, place: TaskSlots) -> bool:
+        for parent in (self.layout.tasks[each.task] for each in place.task.after):
+            if all(self.phases[slot] is UnitPhase.SKIPPED for slot in parent.slots):
+                if not self._follows_adopted(parent):
+                    return False
+            elif not all(map(self._is_adopted, parent.slots)):
+                return False
+        return True
+
+    def _is_adopted(self, slot: Slot) -> bool:
+        unit = self.view.units.get(slot)
+        return unit is not None and unit.reason == reasons.ADOPTED
 
     def _value(self, slot: Slot, inner: str) -> str | None:
         root, _, rest = inner.partition(".")
@@ -161,20 +187,12 @@ class Maker:
             return str(ended or UnitPhase.RUNNING)
         task, output = reference.output or ("", "")
         place = self.layout.tasks[task]
-        values: list[str] = []
-        for each in place.slots:
-            unit = self.view.units.get(each)
-            value = unit.outputs.get(output) if unit else None
-            if value is None and place.members is None and not self.layout.tasks[slot.task].final:
-                raise NoValueError(
-                    f"{reference.text} has no value: the ExecutionUnit that wrote it was deleted"
-                )
-            if value is not None:
-                values.append(value)
-        if place.members is None:
-            return values[0] if values else ""
-        if len(values) < len([s for s in place.slots if self.phases[s] is UnitPhase.SUCCEEDED]):
+        units = (self.view.units.get(each) for each in place.slots)
+        values = [unit.outputs[output] for unit in units if unit and output in unit.outputs]
+        wanted = sum(1 for each in place.slots if self.phases[each] is UnitPhase.SUCCEEDED)
+        if len(values) < wanted and not self.layout.tasks[slot.task].final:
+            lost = "no value" if place.members is None else "not all its values"
             raise NoValueError(
-                f"{reference.text} has not all its values: an ExecutionUnit of {task!r} was deleted"
+                f"{reference.text} has {lost}: the ExecutionUnit that wrote it was deleted"
             )
-        return json.dumps(values)
+        return json.dumps(values) if place.members is not None else "".join(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from runyard.api.experiment import ExperimentPhase, ExperimentSpec, FailurePolicy
 from runyard.api.task import When
@@ -38,20 +38,20 @@ def fail_fast(spec: ExperimentSpec, layout: Layout, phases: Phases) -> Slot | No
     return next(failed, None)
 
 
-def unhandled(layout: Layout, phases: Phases) -> list[Slot]:
+def unhandled(places: Sequence[TaskSlots], phases: Phases) -> list[Slot]:
     """The failures that make the experiment fail.
 
     A failure is handled where it is allowed, and where a task with a `Failed` edge on it Succeeded.
     """
     handled = {
         dependency.task
-        for place in layout.main
+        for place in places
         for dependency in place.task.after
         if dependency.when is When.FAILED and progress(place, phases).ended is UnitPhase.SUCCEEDED
     }
     return [
         slot
-        for place in layout.tasks.values()
+        for place in places
         if place.task.name not in handled and not place.task.allow_failure
         for slot in _failed(place, phases)
     ]
@@ -63,16 +63,13 @@ def main_ended(layout: Layout, phases: Phases) -> bool:
 
 
 def result(
-    layout: Layout, phases: Phases, *, cancel: bool, exceeded: bool
+    places: Sequence[TaskSlots], phases: Phases, *, cancel: bool, exceeded: bool
 ) -> tuple[ExperimentPhase, list[Slot]]:
-    """The result once all has ended, and the slots that made it so."""
+    """The result once these tasks have ended, and the slots that made it so."""
     cancelled = [
-        slot
-        for place in layout.tasks.values()
-        for slot in place.slots
-        if phases[slot] is UnitPhase.CANCELLED
+        slot for place in places for slot in place.slots if phases[slot] is UnitPhase.CANCELLED
     ]
-    failed = unhandled(layout, phases)
+    failed = unhandled(places, phases)
     if cancel and cancelled:
         return ExperimentPhase.CANCELLED, cancelled
     if failed or exceeded:

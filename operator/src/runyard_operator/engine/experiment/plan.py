@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode
+from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode, Verdict
 from runyard_operator.engine import (
     check,
     checked_references,
@@ -79,6 +79,7 @@ def _prepare(view: ExperimentView, now: datetime) -> ExperimentDecision:
             check.work(task, f"{where}[{task.name}]")
         check.code(view.spec.code)
         check.profiles(view.profiles.values())
+        check.rerun(view.name, view.spec)
     except check.InvalidSpecError as error:
         refused = status.rejected(view, error.reason, str(error), now)
         return ExperimentDecision(refused, requeue_after=0.0)
@@ -133,24 +134,25 @@ def _planning(view: ExperimentView, fact: Planned | None, now: datetime) -> Expe
 
 
 def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentDecision:
-    resumed = not view.spec.suspend and _is(view, conditions.SUSPENDED)
+    resumed = not (view.spec.suspend or view.spec.cancel) and _is(view, conditions.SUSPENDED)
     start = now if resumed else view.status.start_time
     deadline = _deadline(view, layout, start)
     exceeded = _is(view, conditions.DEADLINE_EXCEEDED) or (deadline is not None and now >= deadline)
     advance = tasks.Stepper(view, layout, exceeded=exceeded).run()
     told = status.progressing(view, layout, advance)
-    wants = _wants(view, advance, exceeded=exceeded)
+    told["start_time"] = start or now
+    wants = _wants(view, layout, advance, exceeded=exceeded)
     # What a unit says is a fact; what this pass wants is only on its way.
     written = tasks.look(view, layout).phases
-    if all(phase.terminal for phase in written.values()):
-        return _finish(view, layout, advance, told, now)
+    if all(phase.terminal for phase in written.values()) and not _anything_left(view):
+        return _finish(view, layout, wants, told, now)
     if (foreign := tasks.in_the_way(view, advance.effects)) is not None:
-        return _blocked(view, advance, foreign, now)
+        return _blocked(view, advance, foreign, wants, told, now)
     phase = _phase(view, layout, advance, exceeded=exceeded)
     message = status.running_message(advance)
     if phase is ExperimentPhase.SUSPENDED:
         message = _suspended_message(view)
-    new = status.going_on(view, phase, wants, now, message, start_time=start or now, **told)
+    new = status.going_on(view, phase, wants, now, message, **told)
     wanted = advance.effects
     if view.spec.code and tasks.nothing_made(view) and advance.made:
         wanted = [effects.StageCode(), *wanted]
@@ -159,7 +161,23 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
         again = 0.0
     elif deadline is not None and not exceeded:
         again = min(again, max((deadline - now).total_seconds(), 0.0))
-    return ExperimentDecision(new, tuple(wanted), again, soft=status.is_soft(view.status, new))
+    return ExperimentDecision(
+        new,
+        tuple(wanted),
+        again,
+        soft=status.is_soft(view.status, new),
+        verify=advance.given_up and not view.live,
+    )
+
+
+def _anything_left(view: ExperimentView) -> bool:
+    """Whether a unit goes on, be it one of a slot that was written off before it was seen."""
+    return any(map(tasks.is_on_its_way, view.units.values()))
+
+
+def _is_suspended(view: ExperimentView) -> bool:
+    """Whether it is to hold still; a cancel ends that."""
+    return view.spec.suspend and not view.spec.cancel
 
 
 def _is(view: ExperimentView, condition: str) -> bool:
@@ -170,26 +188,48 @@ def _deadline(view: ExperimentView, layout: Layout, start: datetime | None) -> d
     """When the whole experiment must be over; no clock runs while it is suspended or `finally` is
     all that is left."""
     seconds = view.spec.active_deadline_seconds
-    if seconds is None or start is None or view.spec.suspend:
+    if seconds is None or start is None or _is_suspended(view):
         return None
     if outcome.main_ended(layout, tasks.look(view, layout).phases):
         return None
     return start + timedelta(seconds=seconds)
 
 
-def _wants(view: ExperimentView, advance: Advance, *, exceeded: bool) -> tuple[Want, ...]:
+def _wants(
+    view: ExperimentView, layout: Layout, advance: Advance, *, exceeded: bool
+) -> tuple[Want, ...]:
     wants: list[Want] = []
-    if view.spec.suspend or conditions.find(view.status.conditions, conditions.SUSPENDED):
-        reason = reasons.SUSPENDED if view.spec.suspend else reasons.NONE
-        wants.append(Want(conditions.SUSPENDED, conditions.truth(view.spec.suspend), reason))
+    suspended = _is_suspended(view)
+    if suspended or conditions.find(view.status.conditions, conditions.SUSPENDED):
+        reason = reasons.SUSPENDED if suspended else reasons.NONE
+        wants.append(Want(conditions.SUSPENDED, conditions.truth(suspended), reason))
     if exceeded:
         wants.append(Want(conditions.DEADLINE_EXCEEDED, "True", reasons.DEADLINE_EXCEEDED))
+    if (approved := _approved(view, layout, advance)) is not None:
+        wants.append(approved)
+    return tuple(wants)
+
+
+def _approved(view: ExperimentView, layout: Layout, advance: Advance) -> Want | None:
+    """Where the approvals stand; None as long as nobody was asked and nobody said no."""
+    asking = [name for name, place in layout.tasks.items() if place.task.approval is not None]
+    given = {each.task: each.verdict for each in view.spec.approvals}
     if advance.awaiting:
         message = f"approve {status.named(advance.awaiting)} in spec.approvals"
-        wants.append(Want(conditions.APPROVED, "False", reasons.AWAITING_APPROVAL, message))
-    elif conditions.find(view.status.conditions, conditions.APPROVED):
-        wants.append(Want(conditions.APPROVED, "True", reasons.NONE))
-    return tuple(wants)
+        return Want(conditions.APPROVED, "False", reasons.AWAITING_APPROVAL, message)
+    if rejected := [name for name in asking if given.get(name) is Verdict.REJECT]:
+        message = f"rejected: {status.named(rejected)}"
+        return Want(conditions.APPROVED, "False", reasons.APPROVAL_REJECTED, message)
+    if conditions.find(view.status.conditions, conditions.APPROVED) is None:
+        return None
+    phases = advance.phases
+    unasked = [
+        name
+        for name in asking
+        if name not in given and all(phases[slot].terminal for slot in layout.tasks[name].slots)
+    ]
+    message = f"no longer needed: {status.named(unasked)}" if unasked else ""
+    return Want(conditions.APPROVED, conditions.truth(not unasked), reasons.NONE, message)
 
 
 def _phase(
@@ -198,7 +238,7 @@ def _phase(
     if view.spec.cancel or exceeded:
         left = outcome.main_ended(layout, advance.phases)
         return ExperimentPhase.RUNNING if left else ExperimentPhase.CANCELLING
-    return ExperimentPhase.SUSPENDED if view.spec.suspend else ExperimentPhase.RUNNING
+    return ExperimentPhase.SUSPENDED if _is_suspended(view) else ExperimentPhase.RUNNING
 
 
 def _suspended_message(view: ExperimentView) -> str:
@@ -207,28 +247,40 @@ def _suspended_message(view: ExperimentView) -> str:
 
 
 def _blocked(
-    view: ExperimentView, advance: Advance, foreign: Foreign, now: datetime
+    view: ExperimentView,
+    advance: Advance,
+    foreign: Foreign,
+    wants: tuple[Want, ...],
+    told: dict[str, object],
+    now: datetime,
 ) -> ExperimentDecision:
     """A name is taken: what needs no new unit goes on, and none is made."""
     wanted = tuple(each for each in advance.effects if not isinstance(each, effects.CreateUnit))
     if foreign.deleting:
         message = f"waiting for an older ExecutionUnit {foreign.name} to go"
-        waiting = status.going_on(view, ExperimentPhase.RUNNING, (), now, message)
+        waiting = status.going_on(view, ExperimentPhase.RUNNING, wants, now, message, **told)
         return ExperimentDecision(waiting, wanted, requeue_after=pace.RETRY)
     message = (
         f"ExecutionUnit {foreign.name} exists and belongs to somebody else: delete it, or give the"
         " experiment another name"
     )
-    blocked = status.stalled(view, reasons.NAME_CONFLICT, message, now)
+    blocked = status.stalled(view, reasons.NAME_CONFLICT, message, now, *wants, **told)
     return ExperimentDecision(blocked, wanted, requeue_after=pace.STALLED)
 
 
 def _finish(
-    view: ExperimentView, layout: Layout, advance: Advance, told: dict[str, object], now: datetime
+    view: ExperimentView,
+    layout: Layout,
+    wants: tuple[Want, ...],
+    told: dict[str, object],
+    now: datetime,
 ) -> ExperimentDecision:
     exceeded = _is(view, conditions.DEADLINE_EXCEEDED)
     phase, because = outcome.result(
-        layout, advance.phases, cancel=view.spec.cancel, exceeded=exceeded
+        list(layout.tasks.values()),
+        tasks.look(view, layout).phases,
+        cancel=view.spec.cancel,
+        exceeded=exceeded,
     )
     match phase:
         case ExperimentPhase.CANCELLED:
@@ -241,7 +293,7 @@ def _finish(
             message = f"not over after activeDeadlineSeconds = {seconds}"
         case _:
             reason, message = reasons.SUCCEEDED, ""
-    end = status.ended(view, phase, reason, message, now, **told)
+    end = status.ended(view, phase, reason, message, now, *wants, **told)
     return ExperimentDecision(end, requeue_after=0.0)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from runyard.api.experiment import ExperimentPhase, ExperimentStatus, FailedTask, TaskCounts
@@ -17,7 +18,8 @@ from runyard_operator.engine.slots import Layout, Slot
 
 MAX_LISTED: Final = 10
 """Failed and skipped tasks that are listed, and tasks that a message names."""
-MAX_LISTED_MESSAGE: Final = 1024
+MAX_LISTED_BYTES: Final = 1024
+"""Of the message of each task that is listed."""
 _ACCEPTED: Final = Want(conditions.ACCEPTED, "True", reasons.ACCEPTED)
 _NOT_STALLED: Final = Want(conditions.STALLED, "False", reasons.NONE)
 
@@ -49,24 +51,8 @@ def progressing(view: ExperimentView, layout: Layout, advance: Advance) -> dict[
     total = len(advance.phases)
     counts = Counter(advance.phases.values())
     done = sum(number for phase, number in counts.items() if phase.terminal)
-    failed = [
-        FailedTask(
-            name=str(slot),
-            reason=unit.reason or reasons.ERROR,
-            message=(unit.message or "")[:MAX_LISTED_MESSAGE],
-        )
-        for slot, unit in view.units.items()
-        if unit.phase is UnitPhase.FAILED
-    ]
-    skipped = [
-        FailedTask(
-            name=str(slot),
-            reason=unit.reason or reasons.NONE,
-            message=(unit.message or "")[:MAX_LISTED_MESSAGE],
-        )
-        for slot, unit in view.units.items()
-        if unit.phase is UnitPhase.SKIPPED
-    ]
+    failed = _ended_as(UnitPhase.FAILED, view, layout)
+    skipped = chain(advance.skipped, _ended_as(UnitPhase.SKIPPED, view, layout))
     return {
         "progress": f"{done}/{total}",
         "counts": TaskCounts(
@@ -74,14 +60,31 @@ def progressing(view: ExperimentView, layout: Layout, advance: Advance) -> dict[
         ),
         "tasks": record.write(advance.states, layout),
         "failed_tasks": _listed(view.status.failed_tasks, failed),
-        "skipped_tasks": _listed(view.status.skipped_tasks, [*skipped, *advance.skipped]),
+        "skipped_tasks": _listed(view.status.skipped_tasks, skipped),
     }
 
 
-def _listed(old: list[FailedTask], new: list[FailedTask]) -> list[FailedTask]:
+def _ended_as(phase: UnitPhase, view: ExperimentView, layout: Layout) -> Iterator[FailedTask]:
+    for place in layout.tasks.values():
+        for slot in place.slots:
+            unit = view.units.get(slot)
+            if unit is not None and unit.phase is phase:
+                reason = unit.reason or str(phase)
+                yield FailedTask(name=str(slot), reason=reason, message=_cut(unit.message or ""))
+
+
+def _listed(old: list[FailedTask], new: Iterable[FailedTask]) -> list[FailedTask]:
     """What was listed stays, also when its unit is gone."""
-    by_name = {each.name: each for each in (*old, *new)}
-    return list(by_name.values())[:MAX_LISTED]
+    listed = {each.name: each for each in old}
+    for each in new:
+        if len(listed) == MAX_LISTED:
+            break
+        listed.setdefault(each.name, each)
+    return list(listed.values())
+
+
+def _cut(message: str) -> str:
+    return message.encode()[:MAX_LISTED_BYTES].decode(errors="ignore")
 
 
 def running_message(advance: Advance) -> str:
@@ -99,7 +102,9 @@ def named(slots: Iterable[Slot | str]) -> str:
     return ", ".join(names[:MAX_LISTED]) + more
 
 
-def stalled(view: ExperimentView, reason: str, message: str, now: datetime) -> ExperimentStatus:
+def stalled(
+    view: ExperimentView, reason: str, message: str, now: datetime, *more: Want, **changes: Any
+) -> ExperimentStatus:
     """A status that says what a human must do before it can go on."""
     accepted = view.accepted
     phase = view.status.phase if accepted and view.status.phase else ExperimentPhase.PENDING
@@ -108,8 +113,9 @@ def stalled(view: ExperimentView, reason: str, message: str, now: datetime) -> E
         Want(conditions.SUCCEEDED, "Unknown", reasons.IN_PROGRESS),
         Want(conditions.RECONCILING, "False", reason),
         Want(conditions.STALLED, "True", reason, message),
+        *more,
     )
-    return _status(view, phase, wants, now, reason, message)
+    return _status(view, phase, wants, now, reason, message, **changes)
 
 
 def rejected(view: ExperimentView, reason: str, message: str, now: datetime) -> ExperimentStatus:
@@ -127,11 +133,12 @@ def ended(
     reason: str,
     message: str,
     now: datetime,
+    *more: Want,
     **changes: Any,
 ) -> ExperimentStatus:
     """The result, once every task is terminal."""
     truth = conditions.truth(phase is ExperimentPhase.SUCCEEDED)
-    wants = (_ACCEPTED, *_finished(Want(conditions.SUCCEEDED, truth, reason, message)))
+    wants = (_ACCEPTED, *_finished(Want(conditions.SUCCEEDED, truth, reason, message)), *more)
     return _status(view, phase, wants, now, reason, message, completion_time=now, **changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +24,8 @@ MAX_MADE: Final = 200
 class Advance:
     """What a pass has found out and wants.
 
-    `states` is the record to write; `phases` are those of all slots as they are now.
+    `states` is the record to write; `phases` are those of all slots as they are now. `given_up`
+    says that slots end here without a unit.
     """
 
     states: record.States
@@ -32,6 +34,7 @@ class Advance:
     awaiting: list[str] = field(default_factory=list)
     skipped: list[FailedTask] = field(default_factory=list)
     made: int = 0
+    given_up: bool = False
 
 
 def look(view: ExperimentView, layout: Layout) -> Advance:
@@ -73,8 +76,10 @@ class Stepper:
             name: outcome.progress(place, phases) for name, place in layout.tasks.items()
         }
         self._coming: dict[str, Progress] = {}
-        self._alive = sum(map(_is_on_its_way, view.units.values()))
-        result, _ = outcome.result(layout, phases, cancel=view.spec.cancel, exceeded=exceeded)
+        self._busy = Counter(slot.task for slot, unit in view.units.items() if _is_busy(unit))
+        result, _ = outcome.result(
+            list(layout.main), phases, cancel=view.spec.cancel, exceeded=exceeded
+        )
         self._maker = Maker(view, layout, dict(phases), result)
 
     def run(self) -> Advance:
@@ -94,17 +99,21 @@ class Stepper:
         return [slot for slot in place.slots if self._advance.states[slot] == record.NOT_MADE]
 
     def _steer(self, place: TaskSlots, *, ending: bool) -> None:
-        """Cancels, suspends or resumes the units that are on their way."""
+        """Cancels, suspends or resumes the units that are on their way.
+
+        A unit whose slot was written off before anybody saw the unit is cancelled, too.
+        """
         suspend = self._is_suspended(place.task)
         for slot in place.slots:
             unit = self._view.units.get(slot)
-            if unit is None or not _is_on_its_way(unit) or unit.cancel:
+            if unit is None or not is_on_its_way(unit) or unit.cancel:
                 continue
-            cancel = True if ending else None
-            change = suspend if suspend is not unit.suspend and not ending else None
-            if cancel or change is not None:
+            if ending or self._advance.states[slot] in record.ENDS:
+                self._advance.effects.append(effects.UpdateUnit(unit.name, unit.uid, cancel=True))
+            elif suspend is not unit.suspend and (_is_busy(unit) or self._room(place) > 0):
+                self._busy[slot.task] += not _is_busy(unit)
                 self._advance.effects.append(
-                    effects.UpdateUnit(unit.name, unit.uid, cancel=cancel, suspend=change)
+                    effects.UpdateUnit(unit.name, unit.uid, suspend=suspend)
                 )
 
     def _start(self, place: TaskSlots) -> None:
@@ -141,7 +150,8 @@ class Stepper:
             self._make(place, unmade)
 
     def _is_suspended(self, task: Task) -> bool:
-        return self._view.spec.suspend or task.name in self._view.spec.suspend_tasks
+        spec = self._view.spec
+        return not spec.cancel and (spec.suspend or task.name in spec.suspend_tasks)
 
     def _may_begin(self, place: TaskSlots, unmade: list[Slot]) -> bool:
         """Whether a person has anything against it."""
@@ -168,16 +178,15 @@ class Stepper:
             except references.TooLongError as error:
                 spec = self._maker.skipped(slot, reasons.INPUTS_TOO_LARGE, str(error))
             self._create(slot, spec_effect=self._maker.effect(slot, spec))
-            self._alive += 1
+            self._busy[slot.task] += 1
 
     def _room(self, place: TaskSlots) -> int:
-        """How many units of a task may be made now."""
+        """How many units of a task may be made or resumed now."""
         room = MAX_MADE - self._advance.made
         if (limit := self._view.spec.max_parallel) is not None:
-            room = min(room, limit - self._alive)
+            room = min(room, limit - self._busy.total())
         if place.task.matrix is not None and (limit := place.task.matrix.max_parallel) is not None:
-            units = (self._view.units.get(slot) for slot in place.slots)
-            room = min(room, limit - sum(1 for unit in units if unit and _is_on_its_way(unit)))
+            room = min(room, limit - self._busy[place.task.name])
         return max(room, 0)
 
     def _create(self, slot: Slot, *, spec_effect: effects.CreateUnit) -> None:
@@ -189,7 +198,7 @@ class Stepper:
         if place.members is not None:
             self._never(slots, UnitPhase.SKIPPED)
             self._advance.skipped.append(
-                FailedTask(name=place.task.name, reason=reason, message=message[:1024])
+                FailedTask(name=place.task.name, reason=reason, message=message[:256])
             )
             return
         for slot in slots:
@@ -198,13 +207,20 @@ class Stepper:
             self._advance.phases[slot] = UnitPhase.SKIPPED
 
     def _never(self, slots: list[Slot], phase: UnitPhase) -> None:
+        self._advance.given_up = True
         for slot in slots:
             self._advance.phases[slot] = phase
             self._advance.states[slot] = record.letter(phase)
 
 
-def _is_on_its_way(unit: SlotUnit) -> bool:
+def is_on_its_way(unit: SlotUnit) -> bool:
+    """Whether the unit runs, or will."""
     return not unit.phase.terminal and not unit.skip
+
+
+def _is_busy(unit: SlotUnit) -> bool:
+    """Whether it counts for `maxParallel`: one that is suspended holds nothing."""
+    return is_on_its_way(unit) and not unit.suspended
 
 
 def _not_met(dependency: Dependency, parent: Progress) -> str:
@@ -223,6 +239,10 @@ def in_the_way(view: ExperimentView, wanted: list[effects.ExperimentEffect]) -> 
 
 
 def nothing_made(view: ExperimentView) -> bool:
-    """Whether no unit was ever made: until then the code may have to be staged."""
-    untouched = set(record.NOT_MADE)
-    return not view.units and all(set(each.states) <= untouched for each in view.status.tasks)
+    """Whether no unit was made that could be seen: until then the code may have to be staged.
+
+    Slots may have been written off without a unit, and the tasks that come after still need it.
+    """
+    without = set(record.NOT_MADE + record.letter(UnitPhase.SKIPPED))
+    without.add(record.letter(UnitPhase.CANCELLED))
+    return not view.units and all(without.issuperset(each.states) for each in view.status.tasks)

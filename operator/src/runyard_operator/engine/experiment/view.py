@@ -24,6 +24,7 @@ class SlotUnit:
     uid: str
     phase: UnitPhase = UnitPhase.PENDING
     deleting: bool = False
+    finalizer: bool = True
     cancel: bool = False
     suspend: bool = False
     suspended: bool = False
@@ -80,6 +81,8 @@ class ExperimentView:
     """What the units name as their code, once `StageCode` was done."""
     deleting: bool = False
     finalizer: bool = True
+    live: bool = False
+    """Whether `units` was read from the API server just now, so that no unit is overlooked."""
 
     @property
     def ended(self) -> bool:
@@ -119,3 +122,6 @@ class ExperimentDecision:
     requeue_after: float | None = None
     soft: bool = False
     """Whether the status may be written a little later, with what happens until then."""
+    verify: bool = False
+    """Whether it may only be carried out if it is decided again on a live view: it gives up slots
+    whose units may have been made without our knowledge."""
