@@ -1,4 +1,4 @@
-"""`./dev generate`: the files that are made from the API models. Tests refuse stale ones."""
+"""`./dev generate`: the files that are made from the code and its runs. Tests refuse stale ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ _COMMANDS = (
     ("runyard.api.crd", "crds"),
     ("runyard.api.crd", "helm/runyard/files/crds"),
     ("runyard.api.docs", "docs/api.md"),
+    ("tests.support.crash.table", "docs/crash-points.md"),
 )
 
 
 def run_generators() -> int:
     """Writes all generated files; returns the exit code."""
-    environment.ensure(Packages.CLIENT)
+    environment.ensure(Packages.ALL)
     python = str(BIN / "python")
     return max(run([python, "-m", module, target]) for module, target in _COMMANDS)
