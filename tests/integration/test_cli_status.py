@@ -42,6 +42,32 @@ def test_tasks_are_pending_before_the_operator_acts(cli: Cli, acting: ActingOper
     ]
 
 
+def test_the_members_of_a_matrix_are_one_row_or_those_that_tell_most(
+    cli: Cli, kube: Kubectl
+) -> None:
+    """Members that succeeded are known from the record, and their units are not asked for."""
+    sweep = job("sweep", "true", matrix={"parameters": {"n": [str(n) for n in range(6)]}})
+    kube.apply(experiment("grid", job("first", "true"), sweep))
+    acting = ActingOperator(kube, "grid")
+    acting.make_units("first")
+    acting.make_members("sweep", 0, 1, 2)
+    acting.unit("first", "Succeeded")
+    acting.unit("sweep-0", "Succeeded")
+    acting.unit("sweep-1", "Failed", reason="Error")
+    acting.unit("sweep-2", "Running")
+    acting.records(first="S", sweep="SF+...")
+    lines = cli.run("status", "grid").stdout.splitlines()
+    assert lines[3].split()[:4] == ["first", "job", "✓", "Succeeded"]
+    assert "sweep" in lines[4]
+    assert "2/6  1✗ 1● 3○ 1✓" in lines[4]
+    lines = cli.run("status", "grid", "--members").stdout.splitlines()
+    assert [line.split()[0] for line in lines[5:11]] == [
+        f"sweep[{index}]" for index in (1, 2, 3, 4, 5, 0)
+    ]
+    assert "Error  n=1" in lines[5]
+    assert "n=2" in lines[6]
+
+
 def test_experiments_are_listed(cli: Cli, acting: ActingOperator, kube: Kubectl) -> None:
     """Without a name, all of the namespace come; with -A those of all namespaces."""
     acting.status("Running", progress="1/2", startTime=stamp())

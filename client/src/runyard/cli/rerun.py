@@ -80,7 +80,7 @@ def _create(
     names = [new_name] if new_name else [numbered(base, n) for n in range(1, _TRIES + 1)]
     for each in names:
         manifest = experiment(old, each, from_tasks)
-        profiles = _recorded(old, each, manifest["spec"]) if recorded else []
+        profiles = recorded_profiles(old, each, manifest["spec"]) if recorded else []
         try:
             made = client.create(EXPERIMENTS, client.namespace, manifest)
         except ApiError as error:
@@ -134,7 +134,7 @@ def _changed_profiles(client: KubeClient, old: Object) -> list[str]:
     return changed
 
 
-def _recorded(old: Object, name: str, spec: dict[str, Any]) -> list[Object]:
+def recorded_profiles(old: Object, name: str, spec: dict[str, Any]) -> list[Object]:
     """Copies of the old profiles under names of the rerun's own, put into `spec` in their place."""
     used = (old.get("status") or {}).get("profiles") or []
     names = {each["name"]: f"{name}-{each['name']}"[:253] for each in used}
