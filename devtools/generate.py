@@ -10,6 +10,7 @@ _COMMANDS = (
     ("runyard.api.crd", "crds"),
     ("runyard.api.crd", "helm/runyard/files/crds"),
     ("runyard.api.docs", "docs/api.md"),
+    ("runyard_operator.docs", "docs"),
     ("tests.support.crash.table", "docs/crash-points.md"),
 )
 

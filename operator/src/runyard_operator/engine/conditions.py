@@ -12,16 +12,28 @@ from runyard.api.base import Condition
 Truth = Literal["True", "False", "Unknown"]
 
 ACCEPTED: Final = "Accepted"
+"""The spec is valid, and what it inherits exists."""
 CODE_STAGED: Final = "CodeStaged"
+"""(unit) The code is where the pods will find it."""
 SUBMITTED: Final = "Submitted"
+"""(unit) There is a job for the attempt."""
 RUNNING: Final = "Running"
+"""(unit) The job runs."""
 SUCCEEDED: Final = "Succeeded"
+"""`Unknown` until the end, then `True` or `False` with the reason."""
 BACKEND_REACHABLE: Final = "BackendReachable"
+"""(unit) The last question to the backend was answered. A `False` here changes nothing else:
+the job may be well."""
 APPROVED: Final = "Approved"
+"""(experiment) `False` while a task waits for a verdict in `spec.approvals`, or was rejected."""
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+"""(experiment) `activeDeadlineSeconds` are over: what runs is cancelled, then comes `finally`."""
 SUSPENDED: Final = "Suspended"
+"""Whether it is suspended; `False` with a reason while it is not yet, or cannot be."""
 RECONCILING: Final = "Reconciling"
+"""As kstatus defines it, for Argo CD, Flux and `kubectl wait`: the operator is on its way."""
 STALLED: Final = "Stalled"
+"""As kstatus defines it: a human is needed, and the message says for what."""
 
 OURS: Final = frozenset(
     {

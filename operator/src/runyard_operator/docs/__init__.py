@@ -1,0 +1,1 @@
+"""Generates `docs/states.md` and its picture from the engine itself."""
