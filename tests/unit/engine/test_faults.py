@@ -9,8 +9,9 @@ import pytest
 from runyard.api import ExperimentSpec, FailurePolicy
 from runyard_operator.queue import Key
 from tests.unit.engine.builders import task
+from tests.unit.engine.places import phases_of
 from tests.unit.engine.server import NAMESPACE, Fault
-from tests.unit.engine.simulation import EXP, MAX_PASSES, Simulation
+from tests.unit.engine.simulation import EXP, MAX_PASSES, TERMINAL, Simulation
 
 TASKS = [
     task("prep", outputs=[{"name": "rows"}]),
@@ -136,3 +137,36 @@ def test_old_news_bring_no_deleted_unit_back() -> None:
         simulation.check()
     simulation.finish()
     assert simulation.server.objects[EXP]["status"]["phase"] == "Cancelled"
+
+
+def test_a_unit_that_is_deleted_at_any_moment_is_not_made_again() -> None:
+    """Also right after it was made, and right after its end, before its experiment has noted it."""
+    for moment in passes(begun()):
+        for unit in [f"exp-{name}" for name in END]:
+            simulation = begun()
+            simulation.settle(passes=moment)
+            name = ("ExecutionUnit", unit)
+            if name not in simulation.server.objects:
+                continue
+            before = simulation.server.objects[name]["status"].get("phase")
+            simulation.server.remove(name)
+            gone = name not in simulation.server.objects
+            simulation.finish()
+            ends = phases_of(simulation.server, simulation.server.objects[EXP])
+            if gone and before in TERMINAL:
+                assert ends[unit] == before, (moment, unit)
+
+
+def test_a_cancel_on_old_news_overlooks_no_unit() -> None:
+    """What the cache does not know of yet may have been made: the experiment does not end on it."""
+    for moment in passes(begun()):
+        for unit in [f"exp-{name}" for name in END]:
+            simulation = begun()
+            simulation.settle(passes=moment)
+            name = ("ExecutionUnit", unit)
+            if name in simulation.server.objects:
+                simulation.edit(cancel=True)
+                simulation.restart(stale=name, age=MAX_PASSES)
+                simulation.run(Key(EXP[0], NAMESPACE, EXP[1]))
+                simulation.check()
+                simulation.finish()
