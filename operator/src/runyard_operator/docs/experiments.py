@@ -54,17 +54,14 @@ def _task(name: str, image: str | None = "image", **more: Any) -> Task:
 
 def _spec(*tasks: Task, **more: Any) -> ExperimentSpec:
     tasks = tasks or (_task(_TASK.task, approval=Approval()),)
-    return ExperimentSpec(
-        tasks=list(tasks),
-        finally_=[_task(_LAST.task)],
-        active_deadline_seconds=_DEADLINE,
-        **more,
-    )
+    final = {"finally_": [_task(_LAST.task)], "active_deadline_seconds": _DEADLINE}
+    return ExperimentSpec(tasks=list(tasks), **{**final, **more})
 
 
 def _births() -> Iterator[tuple[str, ExperimentView]]:
     """Everything that an experiment may be born with and that makes a difference."""
     yield "made", _born(_spec())
+    yield "made", _born(_spec(finally_=[]))
     circle = [_task(one, after=[Dependency(task=other)]) for one, other in ("ab", "ba")]
     yield "made with a cycle", _born(_spec(*circle))
     yield "made without an image", _born(_spec(_task(_TASK.task, image=None)))
@@ -146,7 +143,7 @@ def _key(view: ExperimentView) -> object:
         return status.phase, view.deleting, view.finalizer, bool(view.units)
     return (
         (view.deleting, view.finalizer, status.phase, spec.mode, status.start_time is None),
-        (spec.cancel, spec.suspend, str(spec.approvals)),
+        (spec.cancel, spec.suspend, str(spec.approvals), bool(spec.finally_)),
         (spec.defaults is None or bool(view.profiles), view.earlier is None, bool(view.foreign)),
         tuple((each.name, each.states) for each in status.tasks),
         frozenset((each.type, each.status) for each in status.conditions if each.type in _TELLING),

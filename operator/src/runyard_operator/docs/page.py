@@ -98,25 +98,32 @@ def _when(causes: Iterable[Cause]) -> str:
     told = []
     ordered = sorted(causes, key=lambda each: (each.late, each.wish, each.fact))
     for (late, wish), group in groupby(ordered, key=lambda each: (each.late, each.wish)):
-        parts = [_WISHES.get(wish, wish), *_learnt([each.fact for each in group])]
+        parts = [_WISHES.get(wish, wish), _learnt([each.fact for each in group])]
         text = ", ".join(part for part in parts if part)
         told.append(f"{text}, after a while" if late and text else text or "in its turn")
     return "; ".join(told)
 
 
-def _learnt(facts: Sequence[str]) -> Iterator[str]:
-    told = sorted(each.removeprefix(BACKEND) for each in facts if each.startswith(BACKEND))
-    failures = [each for each in told if each in _FAILED]
+def _learnt(facts: Sequence[str]) -> str:
+    """Facts in words: what a backend said, then those that tell how something is, by subject."""
+    told = [each.removeprefix(BACKEND) for each in facts if each.startswith(BACKEND)]
+    others = [each for each in facts if each and not each.startswith(BACKEND)]
+    phrases = [f"the backend says {_either(_states(told))}"] if told else []
+    for subject, group in groupby(others, key=lambda each: each.partition(" is ")[0]):
+        what = [each.removeprefix(subject).removeprefix(" is ") for each in group]
+        phrases.append(f"{subject} is {_either(what)}" if any(what) else subject)
+    return " or ".join(phrases)
+
+
+def _states(told: Sequence[str]) -> list[str]:
+    """The states of a backend, all failures as one."""
     rest = (_split(each) for each in told if each not in _FAILED)
     states = [f"`{state}`{more}" for state, more in rest]
-    if failures:
-        classes = ", ".join(f"`{_FAILED[each]}`" for each in failures)
-        all_of_them = len(failures) == len(_FAILED)
-        states.append(f"`{State.FAILED}`" + ("" if all_of_them else f" ({classes})"))
-    if states:
-        yield f"the backend says {_either(states)}"
-    if others := sorted(each for each in facts if each and not each.startswith(BACKEND)):
-        yield _either(others)
+    if failures := [str(_FAILED[each]) for each in told if each in _FAILED]:
+        every = len(failures) == len(_FAILED)
+        classes = ", ".join(f"`{each}`" for each in failures)
+        states.append(f"`{State.FAILED}`" if every else f"`{State.FAILED}` ({classes})")
+    return states
 
 
 def _split(text: str) -> tuple[str, str]:
