@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
 
 import runyard.api
 from runyard.api import (
@@ -24,6 +25,7 @@ from runyard.api import (
     UnitSpec,
     UnitStatus,
 )
+from runyard.api.task import Work
 
 TIME = "2026-01-01T12:00:00Z"
 JOB = {
@@ -68,6 +70,25 @@ ENV = [
     {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
 ]
 SCRIPT = {"inline": "echo", "args": ["a"], "entrypoint": "bash"}
+RETRY = {
+    "limit": 3,
+    "infrastructureLimit": 10,
+    "on": ["Error", "Timeout"],
+    "exitCodes": [1, 255],
+    "backoff": {"seconds": 1, "factor": 3, "maxSeconds": 60, "jitterPercent": 0},
+}
+DEADLINES = {"queuedSeconds": 60, "activeSeconds": 90}
+# The rule that a task has either a script or a group is the API server's.
+GROUP = {
+    "roles": [{"name": "a", "script": SCRIPT, "env": [{"name": "A", "value": "1"}]}],
+    "successPolicy": "Leader",
+}
+MATRIX = {
+    "parameters": {"lr": ["0.1", "0.2"]},
+    "include": [{"lr": "1"}],
+    "exclude": [{"lr": "0.1"}],
+    "maxParallel": 1,
+}
 TASK = {
     "name": "train",
     "script": SCRIPT,
@@ -75,10 +96,24 @@ TASK = {
     "launcher": {"torchrun": {"maxRestarts": 3}},
     "executor": {"trainJob": TRAIN},
     "outputs": [{"name": "loss"}],
+    "group": GROUP,
+    "retry": RETRY,
+    "deadlines": DEADLINES,
     "profile": "h100",
     "after": [{"task": "prep", "when": "Finished"}],
+    "afterPolicy": "Any",
+    "allowFailure": True,
+    "matrix": MATRIX,
+    "approval": {"message": "look"},
 }
-WORK = {key: value for key, value in TASK.items() if key not in ("name", "profile", "after")}
+WORK = {name: value for name, value in TASK.items() if to_snake(name) in Work.model_fields}
+PROFILE = {
+    "extends": "base",
+    "env": ENV,
+    "executor": {"job": JOB},
+    "retry": RETRY,
+    "deadlines": DEADLINES,
+}
 CODE = {"inline": [{"path": "pkg/main.py", "content": "print()"}]}
 DIGEST = "sha256:" + "0" * 64
 CONDITION = {
@@ -93,11 +128,27 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
     (
         ExperimentSpec,
         {
-            "defaults": {"profile": "p", "env": ENV, "executor": {"job": JOB, "trainJob": TRAIN}},
+            "mode": "Plan",
+            "params": [{"name": "p", "value": "1"}],
+            "rerunOf": {"name": "earlier", "fromTasks": ["train"]},
+            "defaults": {
+                "profile": "p",
+                "env": ENV,
+                "executor": {"job": JOB, "trainJob": TRAIN},
+                "retry": RETRY,
+                "deadlines": DEADLINES,
+            },
             "code": CODE,
             "failurePolicy": "Continue",
+            "maxParallel": 2,
+            "suspend": True,
+            "suspendTasks": ["train"],
+            "approvals": [{"task": "train", "verdict": "Reject", "message": "no"}],
             "cancel": True,
+            "activeDeadlineSeconds": 60,
+            "ttlSecondsAfterFinished": 0,
             "tasks": [TASK],
+            "finally": [TASK],
         },
     ),
     (
@@ -113,6 +164,10 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
                 **{str(phase).lower(): 0 for phase in UnitPhase},
             },
             "failedTasks": [{"name": "a", "reason": "Error", "message": "m"}],
+            "skippedTasks": [{"name": "b", "reason": "DependencyNotMet", "message": "m"}],
+            "tasks": [{"name": "a", "states": "F"}, {"name": "m", "states": ".+SCK"}],
+            "profiles": [{"name": "p", "namespace": "n", "spec": PROFILE}],
+            "plan": {"configMap": "c", "digest": DIGEST},
             "startTime": TIME,
             "completionTime": TIME,
             "conditions": [CONDITION],
@@ -121,11 +176,16 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
     (
         UnitSpec,
         {
-            **{
-                key: value for key, value in TASK.items() if key not in ("name", "profile", "after")
-            },
+            **WORK,
             "experiment": "exp",
             "task": "train",
+            "member": {"index": 3, "values": {"lr": "0.1"}},
+            "adopted": {
+                "experiment": "earlier",
+                "unit": "earlier-train",
+                "uid": "u",
+                "outputs": [{"name": "loss", "value": "0.1"}],
+            },
             "code": {
                 "configMap": {
                     "name": "code",
@@ -135,6 +195,7 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
             },
             "gates": [{"name": "dependencies"}],
             "skip": {"reason": "FailFast", "message": "m"},
+            "suspend": True,
             "cancel": False,
         },
     ),
@@ -149,6 +210,7 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
                 {
                     "number": 1,
                     "key": "uid-1",
+                    "epoch": 2,
                     "handle": {"kind": "Job", "name": "n", "uid": "u"},
                     "planDigest": DIGEST,
                     "node": "node-1",
@@ -160,15 +222,19 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
                     "submitTime": TIME,
                     "startTime": TIME,
                     "completionTime": TIME,
+                    "missingSince": TIME,
+                    "lateResult": "Succeeded",
                 }
             ],
+            "retries": {"user": 1, "infrastructure": 2},
+            "nextAttemptTime": TIME,
             "outputs": [{"name": "loss", "value": "0.1"}],
             "startTime": TIME,
             "completionTime": TIME,
             "conditions": [CONDITION],
         },
     ),
-    (ProfileSpec, {"extends": "base", "env": ENV, "executor": {"job": JOB}}),
+    (ProfileSpec, PROFILE),
     (BackendSpec, {"allowedNamespaces": ["team-a"]}),
 ]
 
