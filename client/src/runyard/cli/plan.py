@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import secrets
 import string
 import time
@@ -30,6 +31,7 @@ _RANDOM: Final = 5
 _TTL_SECONDS: Final = 600
 """The operator deletes a copy that long after its end, should this program not come to do it."""
 _OF_THE_RUN: Final = ("approvals", "cancel", "suspend", "suspendTasks", "ttlSecondsAfterFinished")
+_STORED: Final = re.compile(r",? see ConfigMap [-.a-z0-9]+")
 _STYLES: Final = {"+++": "bold", "---": "bold", "+": "Succeeded", "-": "Failed", "@": "Queued"}
 
 
@@ -220,10 +222,13 @@ def _stalled(item: Object) -> bool:
 
 
 def _said(item: Object, name: str) -> str:
-    """The outcome in the operator's words, with the name that is meant."""
+    """The outcome in the operator's words, with the name that is meant.
+
+    Where the plan is stored is left out: it goes with the copy.
+    """
     status = item.get("status") or {}
     said = ": ".join(each for each in (status.get("reason"), status.get("message")) if each)
-    return said.replace(item["metadata"]["name"], name)
+    return _STORED.sub("", said).replace(item["metadata"]["name"], name)
 
 
 def _print_diff(session: Session, lines: Sequence[str]) -> None:
