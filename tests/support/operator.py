@@ -91,6 +91,14 @@ class OperatorProcess:
         self._process = None
         return code
 
+    def died(self) -> int:
+        """Waits until it ends by itself, and returns the exit code."""
+        if self._process is None:
+            return 0
+        code = self._process.wait(timeout=180)
+        self._process = None
+        return code
+
     def kill(self) -> None:
         """SIGKILL: nothing is cleaned up."""
         self._end(signal.SIGKILL)
