@@ -55,6 +55,11 @@ def with_file(path: str) -> Manifest:
     return experiment(code={"inline": [{"path": path, "content": ""}]})
 
 
+def final(*tasks: Manifest) -> Manifest:
+    """The field of an experiment's last tasks, whose name is a keyword of Python."""
+    return {"finally": list(tasks)}
+
+
 def group(*names: str) -> Manifest:
     """A group of these roles, or of a good one."""
     return {"roles": [{"name": name, "script": {"inline": "true"}} for name in names or "a"]}
@@ -67,7 +72,7 @@ def grouped(*names: str) -> Manifest:
 
 ON_A_JOB = {"executor": job()}
 PARAM = {"name": "a", "value": "1"}
-TORCHRUN = {"torchrun": {}}
+TORCHRUN: Manifest = {"torchrun": {}}
 REFUSED: list[tuple[str, Manifest, str]] = [
     # Experiments
     (
@@ -210,7 +215,7 @@ REFUSED: list[tuple[str, Manifest, str]] = [
     ("no parallelism", experiment(maxParallel=0), "should be greater than or equal to 1"),
     (
         "too many at the end",
-        experiment(**{"finally": [task(f"t{n}") for n in range(17)]}),
+        experiment(**final(*(task(f"t{n}") for n in range(17)))),
         "most 16",
     ),
     ("a parameter twice", experiment(params=[PARAM, PARAM]), "Duplicate value"),
@@ -321,7 +326,7 @@ GOOD: list[tuple[str, Manifest]] = [
             approvals=[{"task": "c", "verdict": "Reject", "message": "no"}],
             activeDeadlineSeconds=60,
             ttlSecondsAfterFinished=0,
-            **{"finally": [task("f", deadlines={"activeSeconds": 60})]},
+            **final(task("f", deadlines={"activeSeconds": 60})),
         ),
     ),
     ("a unit of its own", unit()),

@@ -13,8 +13,11 @@ import yaml
 from testbed.build.catalogue import OLDEST_KUBERNETES
 from testbed.cluster import Cluster, running_cluster
 from tests.support.examples import FILES
+from tests.support.experiments import experiment, finished, job, phase
 from tests.support.helm import CHART, NAMESPACE, ROOT, helm
 from tests.support.kubectl import Kubectl
+from tests.support.kubelet import Kubelet
+from tests.support.operator import OperatorProcess
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +30,7 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster whose API server is of the oldest supported version, with nothing in it."""
     root = tmp_path_factory.mktemp("testbed")
     with running_cluster("oldest", apiserver="kube-apiserver-oldest", root=root) as running:
@@ -35,24 +38,18 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def api(oldest: Cluster) -> Iterator[Kubectl]:
+def api(cluster: Cluster) -> Iterator[Kubectl]:
     """Kubectl in a namespace of users, with the CRDs installed."""
-    with oldest.fresh_namespace(wait=False) as namespace:
-        kubectl = Kubectl(oldest.home.root / "bin" / "kubectl", oldest.kubeconfig, namespace)
+    with cluster.fresh_namespace(wait=False) as namespace:
+        kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
         kubectl.run(*APPLY, "-f", str(CRDS))
         kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
         yield kubectl
 
 
-def experiment(name: str, **spec: Any) -> Manifest:
-    """An experiment that is as it should be."""
-    task = {"name": "a", "script": {"inline": "true"}, "executor": {"job": {"image": "img"}}}
-    return {
-        "apiVersion": "runyard.dev/v1alpha1",
-        "kind": "Experiment",
-        "metadata": {"name": name},
-        "spec": {"tasks": [task], **spec},
-    }
+def idle(name: str, **spec: Any) -> Manifest:
+    """An experiment that nobody runs."""
+    return experiment(name, job("a", "true"), **spec)
 
 
 def test_the_server_is_of_the_stated_version(api: Kubectl) -> None:
@@ -101,7 +98,7 @@ def test_the_example_is_accepted(api: Kubectl, path: Path) -> None:
 
 def test_phases_are_selectable(api: Kubectl) -> None:
     """Watches leave finished objects out by these fields."""
-    api.apply(experiment("selected"), experiment("other"))
+    api.apply(idle("selected"), idle("other"))
     patch = json.dumps({"status": {"phase": "Running"}})
     name = "experiment.runyard.dev/selected"
     api.run("patch", name, "--subresource=status", "--type=merge", "-p", patch)
@@ -112,14 +109,30 @@ def test_phases_are_selectable(api: Kubectl) -> None:
 
 def test_rules_are_active(api: Kubectl) -> None:
     """A bad experiment is refused with our words, and so is the change of what is immutable."""
-    bad = experiment("bad")
+    bad = idle("bad")
     bad["spec"]["tasks"][0]["after"] = [{"task": "z"}]
     refused = api.result("create", "-f", "-", stdin=json.dumps(bad))
     assert refused.returncode != 0
     assert "'after' names a task that is not in spec.tasks: correct the name" in refused.stderr
-    api.apply(experiment("good"))
+    api.apply(idle("good"))
     change = json.dumps({"spec": {"failurePolicy": "Continue"}})
     refused = api.result("patch", "rexp", "good", "--type=merge", "-p", change)
     assert refused.returncode != 0
     assert "failurePolicy is immutable" in refused.stderr
     api.run("patch", "rexp", "good", "--type=merge", "-p", json.dumps({"spec": {"cancel": True}}))
+
+
+def test_the_operator_runs_experiments(kube: Kubectl, operator: OperatorProcess) -> None:
+    """Its watches, patches and the Jobs that it makes are served by the old server, too."""
+    one, two = job("one", "true"), job("two", "true", after=[{"task": "one"}])
+    kube.apply(experiment("chain", one, two, matrix_of(3)))
+    with Kubelet(kube):
+        done = finished(kube, "chain")
+    assert phase(done) == "Succeeded"
+    assert done["status"]["progress"] == "5/5"
+
+
+def matrix_of(size: int) -> Manifest:
+    """A task with as many members."""
+    parameters = {"n": [str(index) for index in range(size)]}
+    return job("matrix", "true", matrix={"parameters": parameters})
