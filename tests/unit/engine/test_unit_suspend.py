@@ -177,3 +177,12 @@ def test_a_backend_that_cannot_suspend_keeps_its_deadlines() -> None:
     view = with_spec(running(deadlines={"activeSeconds": 100}), suspend=True)
     view = replace(view, can_suspend=False)
     assert step(view, seen(State.RUNNING), at(100)).effects == (CancelJob(1),)
+
+
+def test_a_failure_of_a_unit_that_is_to_be_suspended_leads_to_no_new_attempt() -> None:
+    """It waits as suspended, and goes on with its next attempt when it is resumed."""
+    view = after(with_spec(running(retry={"limit": 1}), suspend=True), seen(State.FAILED))
+    assert (view.status.phase, view.status.reason) == (UnitPhase.QUEUED, "Suspended")
+    assert view.status.next_attempt_time is not None
+    assert step(view, None, LATER).effects == ()
+    assert step(resumed(view), None, LATER).effects == (Submit(2),)

@@ -48,8 +48,10 @@ def matters(attempt: Attempt, seen: Observation) -> bool:
     """Whether a look at an attempt that is over has news that must be decided on."""
     if _came_back(attempt):
         return True
-    known = attempt.failure_class is not FailureClass.BACKEND_LOST and seen.state is State.FAILED
-    return seen.state not in (State.ABSENT, State.UNKNOWN) and not known
+    if seen.state is State.FAILED:
+        lost = FailureClass.BACKEND_LOST
+        return attempt.failure_class is lost and seen.failure_class is not lost
+    return seen.state not in (State.ABSENT, State.UNKNOWN)
 
 
 def decide(unit: UnitView, attempt: Attempt, seen: Observation, now: datetime) -> UnitDecision:

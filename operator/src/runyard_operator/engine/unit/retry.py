@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -9,7 +10,7 @@ from runyard.api.policy import FailureClass, Retry
 from runyard.api.unit import Attempt, RetryCounts
 from runyard_operator.engine import conditions, pace, reasons
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.unit import status
+from runyard_operator.engine.unit import status, suspension
 from runyard_operator.engine.unit.view import UnitDecision, UnitView
 
 
@@ -61,7 +62,7 @@ def begin_backoff(
     """The end of an attempt that another one follows."""
     policy = unit.spec.retry
     due = now + (backoff(policy, attempt) if policy else timedelta())
-    return _waiting(
+    decision = _waiting(
         unit,
         attempt,
         due,
@@ -70,6 +71,9 @@ def begin_backoff(
         retries=counts,
         start_time=unit.status.start_time or attempt.start_time,
     )
+    if unit.spec.suspend:
+        return suspension.held(replace(unit, status=decision.status), now)
+    return decision
 
 
 def still_waits(unit: UnitView, now: datetime) -> UnitDecision | None:
