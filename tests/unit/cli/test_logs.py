@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runyard.cli.logs import Wanted
+from runyard.cli.slots import TERMINAL
 from tests.support.httpserver import Answer, Request, serving
-from tests.unit.cli.objects import experiment, unit
+from tests.unit.cli.objects import experiment, member, unit
 
 LOG = b"2026-03-01T12:00:00.000000001Z hello\n"
 
@@ -114,6 +116,44 @@ def test_the_status_stands_in_for_pods_that_are_gone(tmp_path: Path) -> None:
         done = run(api, tmp_path, *args)
         assert (done.returncode, done.stdout) == (0, "last words\n")
         assert "the pods of train are gone" in done.stderr
+
+
+def test_a_member_of_a_matrix_is_chosen(tmp_path: Path) -> None:
+    """By its index; the others' pods are not asked for, and tasks of `finally` have logs, too."""
+    api = Api(Answer(LOG), [])
+    api.experiment["spec"]["tasks"][1]["matrix"] = {"parameters": {"n": ["1", "2"]}}
+    api.experiment["spec"]["finally"] = [{"name": "report"}]
+    lines = [{"number": 1, "key": "k", "lastLogLines": ["of member 1"]}]
+    api.units = [member("train", index, {}, phase="Failed") for index in (0, 1)]
+    api.units[1]["status"]["attempts"] = lines
+    for chosen in ("train[1]", "train/1"):
+        for args in (("sft", chosen), ("sft", chosen, "-f")):
+            done = run(api, tmp_path, *args)
+            assert (done.returncode, done.stdout) == (0, "of member 1\n")
+            assert "the pods of train[1] are gone" in done.stderr
+    assert run(api, tmp_path, "sft").stdout == "train[1] | of member 1\n"
+    assert "train[0] has ended (Failed)" in run(api, tmp_path, "sft", "train[0]").stderr
+    assert "train has no member 7" in run(api, tmp_path, "sft", "train[7]").stderr
+    done = run(api, tmp_path, "sft", "prepare[0]")
+    assert (done.returncode, "'prepare' has no matrix" in done.stderr) == (2, True)
+    api.pods = [pod("report"), pod("train")]
+    api.pods[1]["metadata"]["labels"]["runyard.dev/member"] = "1"
+    words = [line.split() for line in run(api, tmp_path, "sft").stdout.splitlines()]
+    assert words == [["train-1/0", "|", "hello"], ["report/0", "|", "hello"]]
+
+
+def test_a_matrix_is_followed_until_its_last_member_has_ended(tmp_path: Path) -> None:
+    """Not only until the one that was seen last has."""
+    api = Api(Answer(LOG), [], phase="Running")
+    api.experiment["spec"]["tasks"][1]["matrix"] = {"parameters": {"n": ["1", "2"]}}
+    units = [member("train", index, {}, phase="Succeeded") for index in (0, 1)]
+    for states, open_ones in (("SS", 0), ("+S", 1), ("..", 2)):
+        api.experiment["status"]["tasks"] = [{"name": "train", "states": states}]
+        found = Wanted("sft", "train").slots(api.experiment, [] if open_ones else units)
+        assert sum(slot.phase not in TERMINAL for slot in found) == open_ones
+    api.experiment["status"]["tasks"] = []
+    (unknown,) = Wanted("sft", "train").slots(api.experiment, [])
+    assert unknown.phase == "Pending"
 
 
 def test_a_missing_right_to_read_logs_is_told(tmp_path: Path) -> None:

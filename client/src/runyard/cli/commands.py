@@ -145,11 +145,12 @@ def logs(
 ) -> int:
     """Print what the tasks write, on all their nodes.
 
+    A member of a matrix is named TASK[3] or TASK/3.
     With more than one source each line begins with the task and the rank it comes from.
     """
     from runyard.cli.logs import Wanted, run
 
-    return run(session, Wanted(name, task, rank, tail, timestamps), follow=follow)
+    return run(session, Wanted(name, task, None, rank, tail, timestamps), follow=follow)
 
 
 @options.runs

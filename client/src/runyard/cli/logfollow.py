@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
 from typing import Final
 
-from runyard.cli import view
+from runyard.cli import slots, view
 from runyard.cli.errors import FAILED, CliError
-from runyard.cli.logs import Source, Wanted, print_last_lines, sources, units_by_task
+from runyard.cli.logs import Source, Wanted, print_last_lines, sources
 from runyard.cli.logstream import Follower, LogWriter, started
 from runyard.cli.session import Session
 from runyard.kube.client import EXPERIMENTS, PODS, UNITS, KubeClient, Object
@@ -63,16 +62,14 @@ class _State:
         self._wanted = wanted
         self._writer = LogWriter(session.out, colour=session.colour)
         self._several = wanted.task is None
-        self._units: dict[str, Object] = {}
+        self._units: list[Object] = []
         self._heard: set[str] = set()
         self._followers: dict[tuple[str, str], tuple[Source, Follower, threading.Thread]] = {}
         self._trouble = False
 
     @property
-    def _tasks(self) -> Sequence[str]:
-        if self._wanted.task:
-            return [self._wanted.task]
-        return [task["name"] for task in self._experiment["spec"]["tasks"]]
+    def _slots(self) -> list[slots.Slot]:
+        return self._wanted.slots(self._experiment, self._units)
 
     @property
     def over(self) -> bool:
@@ -80,9 +77,7 @@ class _State:
         if self._heard < {"experiment", "units", "pods"}:
             return False
         phase = (self._experiment.get("status") or {}).get("phase")
-        return phase in view.TERMINAL or all(
-            view.phase_of(self._units.get(task)) in view.TERMINAL for task in self._tasks
-        )
+        return phase in view.TERMINAL or all(each.phase in view.TERMINAL for each in self._slots)
 
     def take(self, key: str, event: Event) -> None:
         if isinstance(event, Broken):
@@ -95,7 +90,7 @@ class _State:
         self._trouble = False
         self._heard.add(key)
         if key == "units":
-            self._units = units_by_task(self._experiment, event.items.values())
+            self._units = list(event.items.values())
         elif key == "pods":
             self._follow(list(event.items.values()))
         else:
@@ -143,18 +138,17 @@ class _State:
 
     def finish(self) -> int:
         """Falls back on the last lines in status for tasks whose pods were never seen."""
-        seen = {source.task for source, _, _ in self._followers.values()}
+        seen = {(source.task, source.member) for source, _, _ in self._followers.values()}
         printed = bool(seen)
-        for task in self._tasks:
-            unit = self._units.get(task)
-            if task not in seen and print_last_lines(
-                self._session, task, unit, self._several, self._wanted
+        for slot in self._slots:
+            if (slot.task, slot.index) not in seen and print_last_lines(
+                self._session, slot, self._several, self._wanted
             ):
                 printed = True
         if printed or self._wanted.task is None:
             return 0
-        phase = view.phase_of(self._units.get(self._wanted.task))
-        self._session.note(f"{self._wanted.task} has ended ({phase}) and left no lines")
+        for slot in self._slots[:1]:
+            self._session.note(f"{slot.name} has ended ({slot.phase}) and left no lines")
         return FAILED
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from runyard.cli import view
+from runyard.cli import slots, view
 from runyard.cli.cells import clean
-from runyard.cli.errors import FAILED, CliError, not_found, suggestion
+from runyard.cli.errors import FAILED, USAGE, CliError, not_found, suggestion
 from runyard.cli.logstream import LogWriter, Options, containers_of, read_once
 from runyard.cli.session import Session
 from runyard.kube.client import EXPERIMENTS, PODS, UNITS, KubeClient, Object
 
 LABEL_RANK: Final = "batch.kubernetes.io/job-completion-index"
 LABEL_ATTEMPT: Final = "runyard.dev/attempt"
-LABEL_MEMBER: Final = "runyard.dev/member"
 LABEL_UNIT: Final = "runyard.dev/unit"
+_MEMBER: Final = re.compile(r"(?P<task>[-a-z0-9]+)(?:\[(?P<in>\d+)\]|/(?P<after>\d+))")
+_MAX_EXPLAINED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Wanted:
 
     experiment: str
     task: str | None = None
+    member: int | None = None
     rank: int | None = None
     tail: int | None = None
     timestamps: bool = False
@@ -38,7 +41,20 @@ class Wanted:
     def selector(self) -> str:
         """The labels of the pods."""
         task = f",{view.LABEL_TASK}={self.task}" if self.task else ""
-        return f"{view.LABEL_EXPERIMENT}={self.experiment}{task}"
+        member = "" if self.member is None else f",{view.LABEL_MEMBER}={self.member}"
+        return f"{view.LABEL_EXPERIMENT}={self.experiment}{task}{member}"
+
+    def slots(self, experiment: Object, units: Iterable[Object]) -> list[slots.Slot]:
+        """The tasks, and the members of matrices, whose lines are meant."""
+        over = ((experiment.get("status") or {}).get("phase") or "") in view.TERMINAL
+        found = slots.tasks(experiment, units, over=over)
+        return [
+            slot
+            for task in found
+            if self.task in (None, task.name)
+            for slot in task.slots or [slots.Slot(task.name, None, "Pending", False, None)]
+            if self.member in (None, slot.index)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +68,15 @@ class Source:
     role: str = ""
 
     @property
+    def member(self) -> int | None:
+        """The index in a matrix; None for a plain task."""
+        label = (self.pod["metadata"].get("labels") or {}).get(view.LABEL_MEMBER) or ""
+        return int(label) if label.isdigit() else None
+
+    @property
     def prefix(self) -> str:
         """What tells its lines from those of others: of a group the role, else the rank."""
-        member = (self.pod["metadata"].get("labels") or {}).get(LABEL_MEMBER)
-        task = self.task if member is None else f"{self.task}-{member}"
+        task = self.task if self.member is None else f"{self.task}-{self.member}"
         return f"{task}/{self.role or self.rank}"
 
     @property
@@ -70,12 +91,7 @@ def run(session: Session, wanted: Wanted, *, follow: bool) -> int:
     experiment = client.find(EXPERIMENTS, client.namespace, wanted.experiment)
     if experiment is None:
         raise not_found(client, wanted.experiment)
-    tasks = [task["name"] for task in experiment["spec"]["tasks"]]
-    if wanted.task is not None and wanted.task not in tasks:
-        raise CliError(
-            f"the experiment {wanted.experiment!r} has no task {wanted.task!r}",
-            suggestion(wanted.task, tasks) or f"its tasks are: {', '.join(tasks)}",
-        )
+    wanted = _chosen(experiment, wanted)
     if follow:
         from runyard.cli.logfollow import follow_logs
 
@@ -83,51 +99,70 @@ def run(session: Session, wanted: Wanted, *, follow: bool) -> int:
     return _print(session, client, experiment, wanted)
 
 
+def _chosen(experiment: Object, wanted: Wanted) -> Wanted:
+    """The same with TASK[3] and TASK/3 told apart into the task and the member."""
+    if wanted.task is None:
+        return wanted
+    known = {each["name"]: each for each in task_specs(experiment)}
+    found = _MEMBER.fullmatch(wanted.task)
+    if found is not None:
+        wanted = replace(wanted, task=found["task"], member=int(found["in"] or found["after"]))
+    if wanted.task not in known:
+        raise CliError(
+            f"the experiment {wanted.experiment!r} has no task {wanted.task!r}",
+            suggestion(wanted.task or "", known) or f"its tasks are: {', '.join(known)}",
+        )
+    if wanted.member is not None and not known[wanted.task].get("matrix"):
+        raise CliError(
+            f"the task {wanted.task!r} has no matrix, and so no member {wanted.member}",
+            "a node of a training job is chosen with --rank",
+            USAGE,
+        )
+    return wanted
+
+
+def task_specs(experiment: Object) -> list[Object]:
+    """The tasks, those of `finally` last."""
+    return [*experiment["spec"]["tasks"], *(experiment["spec"].get("finally") or [])]
+
+
 def _print(session: Session, client: KubeClient, experiment: Object, wanted: Wanted) -> int:
-    units = units_by_task(
-        experiment,
-        client.list_objects(
-            UNITS, client.namespace, f"{view.LABEL_EXPERIMENT}={wanted.experiment}"
-        ),
+    units = client.list_objects(
+        UNITS, client.namespace, f"{view.LABEL_EXPERIMENT}={wanted.experiment}"
     )
+    chosen = wanted.slots(experiment, units)
     pods = client.list_objects(PODS, client.namespace, wanted.selector)
-    found = sources(experiment, pods, wanted)
-    chosen = (
-        [wanted.task] if wanted.task else [task["name"] for task in experiment["spec"]["tasks"]]
-    )
+    found: dict[tuple[str, int | None], list[Source]] = {}
+    for each in sources(experiment, pods, wanted):
+        found.setdefault((each.task, each.member), []).append(each)
     writer = LogWriter(session.out, colour=session.colour)
-    several = len(found) > 1 or wanted.task is None
+    several = sum(map(len, found.values())) > 1 or wanted.task is None
     printed = False
-    for task in chosen:
-        mine = [each for each in found if each.task == task]
+    for slot in chosen:
+        mine = found.get((slot.task, slot.index), [])
         for each in mine:
             prefix = each.prefix if several else ""
             read_once(client, each.pod, each.container, wanted.options, writer.to(prefix))
             printed = True
-        if not mine and print_last_lines(session, task, units.get(task), several, wanted):
+        if not mine and print_last_lines(session, slot, several, wanted):
             printed = True
     if printed:
         return 0
-    _explain_nothing(session, wanted, chosen, units)
+    _explain_nothing(session, wanted, chosen)
     return FAILED
-
-
-def units_by_task(experiment: Object, units: Iterable[Object]) -> dict[str, Object]:
-    """The experiment's own units by the names of their tasks."""
-    return {view.task_of(each): dict(each) for each in view.own_units(experiment, units)}
 
 
 def sources(experiment: Object, pods: Iterable[Object], wanted: Wanted) -> list[Source]:
     """The newest pod of every task, member of a matrix and rank, in the order of the spec; of the
     pod of a group, every role."""
-    order = {task["name"]: at for at, task in enumerate(experiment["spec"]["tasks"])}
+    order = {task["name"]: at for at, task in enumerate(task_specs(experiment))}
     newest: dict[tuple[int, int, str, int], tuple[str, Object]] = {}
     for pod in sorted(pods, key=_made):
         labels = pod["metadata"].get("labels") or {}
         task = labels.get(view.LABEL_TASK) or ""
         rank = int(labels.get(LABEL_RANK) or 0)
         if task in order and wanted.rank in (None, rank):
-            member = labels.get(LABEL_MEMBER) or ""
+            member = labels.get(view.LABEL_MEMBER) or ""
             number = int(member) if member.isdigit() else 0
             newest[order[task], number, labels.get(LABEL_UNIT) or "", rank] = task, pod
     return [
@@ -144,30 +179,36 @@ def _made(pod: Object) -> tuple[int, str]:
     return number, pod["metadata"].get("creationTimestamp") or ""
 
 
-def print_last_lines(
-    session: Session, task: str, unit: Object | None, several: bool, wanted: Wanted
-) -> bool:
+def print_last_lines(session: Session, slot: slots.Slot, several: bool, wanted: Wanted) -> bool:
     """The last lines in the unit's status, for when its pods are gone; whether there are any."""
-    attempts = ((unit or {}).get("status") or {}).get("attempts") or []
+    attempts = slot.status.get("attempts") or []
     lines: Sequence[str] = attempts[-1].get("lastLogLines") or [] if attempts else []
     if not lines:
         return False
-    session.note(f"the pods of {task} are gone: these are the last lines that its status holds")
+    session.note(
+        f"the pods of {slot.name} are gone: these are the last lines that its status holds"
+    )
     shown = lines if wanted.tail is None else lines[max(0, len(lines) - wanted.tail) :]
-    writer = LogWriter(session.out, colour=session.colour).to(task if several else "")
+    writer = LogWriter(session.out, colour=session.colour).to(slot.name if several else "")
     for line in shown:
         writer(clean(line).encode())
     return True
 
 
-def _explain_nothing(
-    session: Session, wanted: Wanted, tasks: Sequence[str], units: dict[str, Object]
-) -> None:
+def _explain_nothing(session: Session, wanted: Wanted, chosen: Sequence[slots.Slot]) -> None:
     if wanted.rank is not None:
         session.note(f"there is no pod of rank {wanted.rank}")
-    for task in tasks:
-        phase = view.phase_of(units.get(task))
-        if phase in view.TERMINAL:
-            session.note(f"{task} has ended ({phase}), its pods are gone and left no lines")
+    for line in _explained(chosen[:_MAX_EXPLAINED]):
+        session.note(line)
+    if len(chosen) > _MAX_EXPLAINED:
+        session.note(f"and {len(chosen) - _MAX_EXPLAINED} more")
+    if not chosen:
+        session.note(f"{wanted.task} has no member {wanted.member}")
+
+
+def _explained(chosen: Sequence[slots.Slot]) -> Iterator[str]:
+    for slot in chosen:
+        if slot.phase in view.TERMINAL:
+            yield f"{slot.name} has ended ({slot.phase}), its pods are gone and left no lines"
         else:
-            session.note(f"{task} has no log yet: it is {phase}; wait for it with -f")
+            yield f"{slot.name} has no log yet: it is {slot.phase}; wait for it with -f"

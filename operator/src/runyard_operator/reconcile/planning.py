@@ -10,7 +10,6 @@ from typing import Final
 from runyard.api.constants import (
     LABEL_EXPERIMENT,
     LABEL_MANAGED_BY,
-    LABEL_MEMBER,
     LABEL_TASK,
     MANAGED_BY,
 )
@@ -152,7 +151,6 @@ def _target(obj: Object, spec: UnitSpec) -> Target:
     metadata = obj["metadata"]
     experiment, task = shown.name_of(obj), spec.task or ""
     index = spec.member.index if spec.member is not None else None
-    member = {} if index is None else {LABEL_MEMBER: str(index)}
     name = naming.unit_name(experiment, task, index)
     unit = {"metadata": {"name": name, "uid": metadata["uid"]}}
     return Target(
@@ -163,7 +161,7 @@ def _target(obj: Object, spec: UnitSpec) -> Target:
         attempt=1,
         key=naming.attempt_key(metadata["uid"], 1),
         owner=manifests.owner({"apiVersion": obj["apiVersion"], "kind": "ExecutionUnit", **unit}),
-        labels={LABEL_EXPERIMENT: experiment, LABEL_TASK: task, **member},
+        labels={LABEL_EXPERIMENT: experiment, LABEL_TASK: task},
     )
 
 

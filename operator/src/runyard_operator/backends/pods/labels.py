@@ -11,6 +11,7 @@ from runyard.api.constants import (
     LABEL_ATTEMPT,
     LABEL_EXPERIMENT,
     LABEL_MANAGED_BY,
+    LABEL_MEMBER,
     LABEL_TASK,
     LABEL_UNIT,
     LABEL_UNIT_UID,
@@ -31,6 +32,8 @@ def labels(target: Target) -> dict[str, str]:
         found[LABEL_EXPERIMENT] = bounded(target.spec.experiment)
     if target.spec.task:
         found[LABEL_TASK] = bounded(target.spec.task)
+    if target.spec.member is not None:
+        found[LABEL_MEMBER] = str(target.spec.member.index)
     found[LABEL_UNIT] = bounded(target.name)
     found[LABEL_UNIT_UID] = target.uid
     found[LABEL_ATTEMPT] = str(target.attempt)
