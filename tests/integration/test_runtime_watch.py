@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from runyard_operator.context import Context
 from runyard_operator.handlers import watcher
 from runyard_operator.kube import HttpKubeApi, Object, Ref, load_configuration
 from runyard_operator.kube.resources import TRAINER
+from runyard_operator.leadership import Leadership
+from runyard_operator.lease import LEASE_API, LEASE_KIND
 from runyard_operator.main import Operator
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Key
@@ -74,12 +77,18 @@ class Seen:
 
 
 @asynccontextmanager
-async def operator(kubeconfig: str, *namespaces: str) -> AsyncIterator[Seen]:
+async def operator(
+    kubeconfig: str, *namespaces: str, lease: Ref | None = None
+) -> AsyncIterator[Seen]:
     """A running operator; at the end it must stop in good order."""
     seen, metrics = Seen(), Metrics()
     kube = HttpKubeApi(await load_configuration(kubeconfig), observe=metrics.called)
     config = Config(image="x", namespaces=namespaces, http_port=0, kubeconfig=kubeconfig)
-    running = Operator(config, kube, seen.build, metrics)
+    leadership = None
+    if lease is not None:
+        line = HttpKubeApi(await load_configuration(kubeconfig))
+        leadership = Leadership(line, lease, "me", now=lambda: datetime.now(UTC))
+    running = Operator(config, kube, seen.build, metrics, leadership)
     task = asyncio.create_task(running.run())
     try:
         yield seen
@@ -279,10 +288,17 @@ def trainjob_crd() -> Object:
     }
 
 
-async def test_trainer_may_come_and_go(kube: Kubectl, api: HttpKubeApi, namespace: str) -> None:
-    """A TrainJob CRD that is installed later is watched without a restart, and may go again."""
+@pytest.mark.parametrize("elected", [False, True])
+async def test_trainer_may_come_and_go(
+    kube: Kubectl, api: HttpKubeApi, namespace: str, elected: bool
+) -> None:
+    """A TrainJob CRD that is installed later is watched without a restart, and may go again.
+
+    The watches that begin anew leave the workers alone, also those that began after the watches.
+    """
     two = Key("ExecutionUnit", namespace, "two")
-    async with operator(str(kube.kubeconfig)) as seen:
+    lease = Ref(LEASE_API, LEASE_KIND, "runyard-operator", namespace) if elected else None
+    async with operator(str(kube.kubeconfig), lease=lease) as seen:
         await api.create(named(namespace, "one"))
         await seen.wait(Key("Experiment", namespace, "one"))
         try:

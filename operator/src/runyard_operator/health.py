@@ -69,7 +69,6 @@ class Health:
         metrics: are served, and get the lag of the event loop.
         watches: the age of each watch's last proof of life.
         ready: whether the operator works, or could take over at once.
-        working: whether the queue's workers have been started.
         lease: seconds since the lease was looked at.
         clock: monotonic seconds.
     """
@@ -83,7 +82,6 @@ class Health:
         metrics: Metrics,
         watches: Callable[[], Mapping[str, float]],
         ready: Callable[[], bool],
-        working: Callable[[], bool],
         clock: Callable[[], float],
         lease: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -93,7 +91,6 @@ class Health:
         self._metrics = metrics
         self._watches = watches
         self._ready = ready
-        self._working = working
         self._lease = lease
         self._clock = clock
         self._beat = clock()
@@ -101,11 +98,11 @@ class Health:
         self._runner: web.AppRunner | None = None
 
     def signs(self) -> Signs:
-        """The signs as they are now. Before the work begins there are no workers to miss."""
+        """The signs as they are now. Before the start is over there are no workers to miss."""
         return Signs(
             since_beat=self._clock() - self._beat,
             longest_run=self._queue.longest_run(),
-            workers=self._queue.alive or not self._working(),
+            workers=self._queue.alive or not self._ready(),
             watches=self._watches(),
             reachable=self._reachable,
             since_lease=self._lease(),

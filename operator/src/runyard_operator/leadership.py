@@ -85,6 +85,7 @@ class Leadership:
         self._tried = clock()
         self._trouble = ""
         self._wrote = False
+        self._led = asyncio.Event()
         self.transitions = 0
         self.seen = False
 
@@ -124,17 +125,29 @@ class Leadership:
             await asyncio.sleep(self._terms.look)
         logger.info("Leading", extra={"epoch": self.epoch, "identity": self._identity})
 
-    async def hold(self) -> None:
-        """Renews for ever, and ends the process at the moment when that has not worked in time."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._renewals(), name="lease renewals")
-            # Apart from the renewals: whatever becomes of a request, the time is kept.
-            group.create_task(self._deadline(), name="lease deadline")
+    async def renew(self) -> None:
+        """Renews for ever, once this process leads."""
+        pause = self._terms.renew
+        while True:
+            await asyncio.sleep(pause)
+            pause = self._terms.renew if await self._attempt() else self._terms.again
+
+    async def keep_time(self) -> None:
+        """Ends the process at the moment when its time is up; runs for ever, from the start on.
+
+        Apart from the renewals: whatever becomes of a request, the time is kept.
+        """
+        await self._led.wait()
+        while self._until is not None:
+            await asyncio.sleep(max(self._until - self._clock(), 0.0))
+            if not self.leading:
+                self.check()
 
     async def release(self) -> None:
         """Gives the lease back, after the last write of a process that ends in good order.
 
-        `acquire` and `hold` must have ended. When it fails, the others wait until the time is up.
+        `acquire`, `renew` and `keep_time` must have ended. When it fails, the others wait until
+        the time is up.
         """
         self._until = None
         if not self._wrote:
@@ -199,6 +212,7 @@ class Leadership:
         self._stored = answer
         self.transitions = Record.of(answer).transitions
         self._until = sent + self._terms.valid
+        self._led.set()
         return True
 
     async def _attempt(self) -> bool:
@@ -214,17 +228,6 @@ class Leadership:
             self.seen = True
         self._tried = self._clock()
         return done
-
-    async def _renewals(self) -> None:
-        while True:
-            done = await self._attempt()
-            await asyncio.sleep(self._terms.renew if done else self._terms.again)
-
-    async def _deadline(self) -> None:
-        while self._until is not None:
-            await asyncio.sleep(max(self._until - self._clock(), 0.0))
-            if not self.leading:
-                self.check()
 
     def _note(self, trouble: str) -> None:
         """Tells of trouble once, and not every second."""

@@ -116,15 +116,13 @@ class Operator:
             metrics=metrics,
             watches=self._watches.look,
             ready=lambda: self._ready and (leadership is None or leadership.seen),
-            working=lambda: self._working,
             clock=clock,
             lease=lambda: leadership.since_try() if leadership and self._ready else 0.0,
         )
         self._ready = False
         self._working = False
-        # Whatever writes, or keeps the right to write; these end before the lease is given back.
+        # Whatever writes, or keeps the right to write, beside the queue's workers.
         self._acting: list[asyncio.Task[None]] = []
-        self._electing: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         # A future and not a task: kopf would wait for a task that is younger than itself.
         self._deaf: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -163,31 +161,41 @@ class Operator:
             await self._sync.prime()
             group.create_task(self._sync.run(), name="sync")
             group.create_task(self._sync.look_beyond(), name="look beyond")
-            election = self._act_when_elected(group)
-            self._electing.append(group.create_task(election, name="election"))
+            # kopf cancels, when it ends, every task that is younger than itself. So those of a
+            # leader are there before it, and wait.
+            self._queue.start(self._worker, self._config.workers, held=True)
+            group.create_task(self._queue.join(), name="queue")
+            acting = {"events": self._emit.run(), "election": self._elect()}
+            if self._leadership is not None:
+                acting["lease"] = self._leadership.keep_time()
+            self._acting += [group.create_task(each, name=name) for name, each in acting.items()]
             self._ready = True
             await self._watcher.run(started=self._catch if signals else lambda: None)
             self._deaf.set_result(None)
 
-    async def _act_when_elected(self, group: asyncio.TaskGroup) -> None:
-        """Stands by until this process leads, and then starts all that writes."""
+    async def _elect(self) -> None:
+        """Lets the work begin, as soon as this process leads, and then keeps the lease."""
         if self._stop.is_set():
             return
-        if self._leadership is not None:
-            # What the watches bring meanwhile stays in the store alone: the leader deals with it,
-            # and the names of all that ever was would pile up in the queue.
-            await self._leadership.acquire(waiting=self._queue.forget)
-            self._acting.append(group.create_task(self._leadership.hold(), name="lease"))
-            self._sync.tell_all()
-        self._queue.start(self._worker, self._config.workers)
+        if self._leadership is None:
+            self._begin()
+            return
+        # What the watches bring meanwhile stays in the store alone: the leader deals with it, and
+        # the names of all that ever was would pile up in the queue.
+        await self._leadership.acquire(waiting=self._queue.forget)
+        self._sync.tell_all()
+        self._begin()
+        await self._leadership.renew()
+
+    def _begin(self) -> None:
         self._working = True
-        group.create_task(self._queue.join(), name="queue")
-        self._acting.append(group.create_task(self._emit.run(), name="events"))
+        self._queue.open()
 
     async def _finish(self, work: asyncio.Task[None]) -> None:
         """Stops in order: take no more work, let it end, report it, and only then go deaf."""
         self._ready = False
-        await _cancelled(self._electing)
+        if not self._working:
+            await _cancelled(self._acting)  # nobody is to win the election now
         finished = await self._queue.stop(GRACE_SECONDS)
         if not finished:
             logger.warning("Reconciles were cut off after %d s; they are repeated", GRACE_SECONDS)

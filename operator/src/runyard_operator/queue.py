@@ -198,6 +198,7 @@ class Queue:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._opened = asyncio.Event()
         self._stopping = False
 
     def add(self, key: Key) -> None:
@@ -211,13 +212,19 @@ class Queue:
         self._wake()
 
     def forget(self) -> None:
-        """Drops all keys; only while there are no workers, to whom some of them may belong."""
-        if self._tasks:
+        """Drops all keys; only before the work begins, when no worker can hold one of them."""
+        if self._opened.is_set():
             raise RuntimeError("the queue is served")
         self._schedule = self._empty()
 
-    def start(self, worker: Worker, workers: int = 8) -> None:
-        """Starts the workers; they run until `stop`."""
+    def open(self) -> None:
+        """Lets workers begin that were started with `held`."""
+        self._opened.set()
+
+    def start(self, worker: Worker, workers: int = 8, *, held: bool = False) -> None:
+        """Starts the workers; they run until `stop`. When `held`, they begin with `open`."""
+        if not held:
+            self.open()
         self._tasks = [
             asyncio.create_task(self._work(worker), name=f"queue worker {number}")
             for number in range(workers)
@@ -245,6 +252,7 @@ class Queue:
         Returns whether every run could finish.
         """
         self._stopping = True
+        self.open()
         while self._idle:
             self._wake()
         if not self._tasks:
@@ -279,6 +287,7 @@ class Queue:
         return self._schedule.longest_run(self._clock())
 
     async def _work(self, worker: Worker) -> None:
+        await self._opened.wait()
         while (key := await self._next()) is not None:
             with bound(kind=key.kind, namespace=key.namespace, name=key.name):
                 await self._reconcile(worker, key)

@@ -55,7 +55,7 @@ def test_a_silent_watch_is_opened_anew_before_the_process_is_given_up() -> None:
 
 async def test_the_server_speaks_for_the_parts() -> None:
     """The three pages follow the state of the workers, the cache and the counters."""
-    ready, working, metrics, store = False, False, Metrics(), Store()
+    ready, metrics, store = False, Metrics(), Store()
     queue = Queue(clock=time.monotonic, rng=random.Random(7), done=metrics.reconciled)
     metrics.watch(queue, store)
     store.put(obj("ExecutionUnit", "a", 1, status={"phase": "Running"}))
@@ -67,7 +67,6 @@ async def test_the_server_speaks_for_the_parts() -> None:
         metrics=metrics,
         watches=dict,
         ready=lambda: ready,
-        working=lambda: working,
         clock=time.monotonic,
     )
     host, port = await served.start("127.0.0.1", 0)
@@ -83,10 +82,7 @@ async def test_the_server_speaks_for_the_parts() -> None:
         assert await page("livez") == (200, "ok\n")
         assert (await page("readyz"))[0] == 503
         ready = True
-        # A standby, too, is ready, and has no workers to miss.
         assert await page("readyz") == (200, "ok\n")
-        assert await page("livez") == (200, "ok\n")
-        working = True
         status, text = await page("livez")
         assert status == 503
         assert "a worker of the queue has ended" in text

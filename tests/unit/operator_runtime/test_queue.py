@@ -49,16 +49,34 @@ async def test_keys_are_forgotten_only_before_the_work_begins() -> None:
         return None
 
     keys = queue()
+    keys.start(worker, workers=1, held=True)
     keys.add(A)
     keys.add_after(A, 0.0)
+    await asyncio.sleep(0)
     keys.forget()
-    keys.start(worker, workers=1)
+    assert keys.alive
     keys.add(B)
+    keys.open()
     await asyncio.wait_for(seen.wait(), 30)
     with pytest.raises(RuntimeError):
         keys.forget()
     assert await keys.stop(30)
     assert runs == [B]
+
+
+async def test_held_workers_can_be_stopped() -> None:
+    """A standby that ends has workers that never began; they take nothing on their way out."""
+    runs: list[Key] = []
+
+    async def worker(key: Key) -> float | None:
+        runs.append(key)
+        return None
+
+    keys = queue()
+    keys.start(worker, workers=2, held=True)
+    keys.add(A)
+    assert await keys.stop(30)
+    assert runs == []
 
 
 async def test_a_failure_is_reported_and_repeated(caplog: pytest.LogCaptureFixture) -> None:
