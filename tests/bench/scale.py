@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runyard.api.constants import API_VERSION
+from runyard_operator.engine import naming
 from runyard_operator.kube import HttpKubeApi, load_configuration
 from testbed.cluster import Cluster
 from tests.support.experiments import UNIT
@@ -83,6 +84,37 @@ async def _create(kubeconfig: Path, namespace: str, manifests: Iterable[dict[str
         for each in left:
             each["metadata"]["namespace"] = namespace
             await kube.create(each)
+
+    try:
+        await asyncio.gather(*(some() for _ in range(_CREATORS)))
+    finally:
+        await kube.close()
+
+
+def multiply(cluster: Cluster, namespace: str, kind: str, name: str, copies: int) -> None:
+    """Makes copies of a unit, with its finalizers and its status; each has a key of its own."""
+    model = json.loads(cluster.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+    asyncio.run(_multiply(cluster.kubeconfig, model, copies))
+
+
+async def _multiply(kubeconfig: Path, model: Mapping[str, Any], copies: int) -> None:
+    kube = HttpKubeApi(await load_configuration(str(kubeconfig)))
+    left = iter(range(copies))
+
+    async def some() -> None:
+        for number in left:
+            kept = {key: model["metadata"].get(key) for key in ("namespace", "finalizers")}
+            head = {key: model[key] for key in ("apiVersion", "kind")}
+            name = {**kept, "name": f"u{number}"}
+            made = await kube.create({**head, "metadata": name, "spec": model["spec"]})
+            attempts = [
+                {**each, "key": naming.attempt_key(made["metadata"]["uid"], each["number"])}
+                for each in model["status"]["attempts"]
+            ]
+            version = made["metadata"]["resourceVersion"]
+            status = {**model["status"], "attempts": attempts}
+            copy = {**head, "metadata": {**name, "resourceVersion": version}, "status": status}
+            await kube.apply(copy, manager="runyard-operator", subresource="status")
 
     try:
         await asyncio.gather(*(some() for _ in range(_CREATORS)))

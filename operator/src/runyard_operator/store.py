@@ -11,6 +11,7 @@ from typing import Final
 
 from runyard.api.constants import LABEL_EXPERIMENT, LABEL_UNIT_UID
 from runyard_operator.kube.api import Object, Objects
+from runyard_operator.kube.compact import compact
 from runyard_operator.kube.resources import Ref
 
 Name = tuple[str, str, str]
@@ -32,32 +33,44 @@ class Store:
         self._by_kind: dict[str, dict[Name, Object]] = defaultdict(dict)
         self._indexes: dict[tuple[str, str], set[Name]] = defaultdict(set)
         self._tombstones: OrderedDict[Name, int] = OrderedDict()
-        self._written: dict[Name, int] = {}
+        self._untold: dict[Name, int] = {}
 
-    def put(self, obj: Object) -> bool:
-        """Takes an object in; False when it is stale, known as deleted, or the echo of `wrote`.
+    def hear(self, obj: Object) -> bool:
+        """Takes in what a watch or a list has brought; whether it is news.
 
-        What was read in passing goes in here, too, before the watch brings it: what is known
-        already counts as fresh, for somebody else may wait for it.
+        It is not when it is stale, known as deleted, the echo of `wrote`, or heard before. What
+        was only `put` is news still: whoever read it has told nobody.
         """
         name, version = _name(obj), _version(obj)
-        known = self._known(name)
-        if version < known or version <= self._tombstones.get(name, -1):
-            return False
-        if name in self._written and self._written.pop(name) == version:
-            return False
-        if version > known:
-            self._tombstones.pop(name, None)
-            self._forget(name)
-            self._remember(name, _trim(obj))
-        return True
+        if version == self._known(name):
+            return self._untold.pop(name, None) is not None
+        return self._take(name, version, obj)
+
+    def put(self, obj: Object) -> bool:
+        """Takes in what was read in passing; False when it is stale, or known as deleted."""
+        name, version = _name(obj), _version(obj)
+        if version == self._known(name):
+            return True
+        fresh = self._take(name, version, obj)
+        if fresh:
+            self._untold[name] = version
+        return fresh
 
     def wrote(self, obj: Object) -> None:
-        """Takes in what this process has just written, and told all whom it concerns."""
+        """Takes in what this process has written, and told whom it concerns."""
         name, version = _name(obj), _version(obj)
-        ahead = version > self._known(name)
-        if self.put(obj) and ahead:
-            self._written[name] = version
+        untold = name in self._untold
+        if self._take(name, version, obj) and untold:
+            # Something else changed before, and nobody has been told of that.
+            self._untold[name] = version
+
+    def _take(self, name: Name, version: int, obj: Object) -> bool:
+        if version <= max(self._known(name), self._tombstones.get(name, -1)):
+            return False
+        self._tombstones.pop(name, None)
+        self._forget(name)
+        self._remember(name, compact(obj))
+        return True
 
     def delete(self, obj: Object) -> bool:
         """Takes a deletion in, given the last state; False when a newer object is known."""
@@ -93,8 +106,7 @@ class Store:
         at = int(version)
         listed = list(objects)
         names = {_name(each) for each in listed}
-        changed = [each for each in listed if _version(each) > self._known(_name(each))]
-        changed = [each for each in changed if self.put(each)]
+        changed = [each for each in listed if self.hear(each)]
         for name, obj in list(self._by_kind[kind].items()):
             outside = namespace is not None and name[1] != namespace
             if name in names or outside or _version(obj) > at:
@@ -153,7 +165,7 @@ class Store:
 
     def _forget(self, name: Name) -> bool:
         obj = self._objects.pop(name, None)
-        self._written.pop(name, None)
+        self._untold.pop(name, None)
         if obj is None:
             return False
         del self._by_kind[name[0]][name]
@@ -183,9 +195,3 @@ def _version(obj: Object) -> int:
 def _indexes_of(obj: Object) -> list[tuple[str, str]]:
     labels = obj["metadata"].get("labels") or {}
     return [(key, labels[key]) for key in (LABEL_UNIT_UID, LABEL_EXPERIMENT) if key in labels]
-
-
-def _trim(obj: Object) -> Object:
-    """Without managedFields, which are a third of a small object and of no use here."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}

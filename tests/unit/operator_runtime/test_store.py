@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_any_order_of_events_ends_in_the_newest_state(lives: list[str], data: An
     store = Store()
     for what, number in mixed:
         found = obj(UNIT, "u", number, labels={"runyard.dev/experiment": f"e{number % 2}"})
-        (store.put if what == "change" else store.delete)(found)
+        (store.hear if what == "change" else store.delete)(found)
     last, number = events[-1]
     assert version(store.get(ref("u"))) == (number if last == "change" else None)
     for experiment in ("e0", "e1"):
@@ -52,29 +53,66 @@ def test_numbers_not_letters() -> None:
 
 
 def test_what_was_read_in_passing_is_news_when_the_watch_brings_it() -> None:
-    """A read tells nobody, so the watch must: somebody may wait for it."""
+    """A read tells nobody, so the watch must, once: somebody may wait for it."""
     store = Store()
     assert store.put(obj(UNIT, "u", 5))
-    assert store.put(obj(UNIT, "u", 5))
+    assert store.hear(obj(UNIT, "u", 5))
+    assert not store.hear(obj(UNIT, "u", 5))
+
+
+def test_a_list_tells_what_was_read_in_passing() -> None:
+    """The watch may have broken before it brought what was read; a new list makes up for it."""
+    store = Store()
+    store.put(obj(UNIT, "u", 5))
+    store.hear(obj(UNIT, "known", 4))
+    changed = store.replace(UNIT, None, [obj(UNIT, "u", 5), obj(UNIT, "known", 4)], "9")
+    assert [each["metadata"]["name"] for each in changed] == ["u"]
 
 
 def test_the_echo_of_our_own_write_is_no_news() -> None:
-    """Who writes tells whom it concerns; once, and only of the very state that was written."""
+    """Who writes tells whom it concerns; what comes after is news again."""
     store = Store()
     store.wrote(obj(UNIT, "u", 5))
-    assert not store.put(obj(UNIT, "u", 5))
-    assert store.put(obj(UNIT, "u", 5))
+    assert not store.hear(obj(UNIT, "u", 5))
     store.wrote(obj(UNIT, "u", 6))
-    assert store.put(obj(UNIT, "u", 7))
+    assert store.hear(obj(UNIT, "u", 7))
 
 
-def test_a_write_that_is_known_to_be_old_expects_no_echo() -> None:
-    """The watch was faster than the answer to the write: its news has been told."""
+def test_a_write_over_untold_news_does_not_hide_them() -> None:
+    """Somebody's change that a write has come upon is still told, by the echo of that write."""
     store = Store()
-    assert store.put(obj(UNIT, "u", 7))
+    store.put(obj(UNIT, "u", 5))
+    store.wrote(obj(UNIT, "u", 6))
+    assert store.hear(obj(UNIT, "u", 6))
+
+
+def test_a_late_answer_to_a_write_changes_nothing() -> None:
+    """The watch was faster than the answer, and has told already."""
+    store = Store()
+    assert store.hear(obj(UNIT, "u", 7))
     store.wrote(obj(UNIT, "u", 6))
     assert version(store.get(ref("u"))) == 7
-    assert store.put(obj(UNIT, "u", 7))
+    assert not store.hear(obj(UNIT, "u", 7))
+
+
+def test_kept_objects_share_their_words() -> None:
+    """Thousands of objects say the same: each name of a field is kept once; nothing is lost."""
+    store = Store()
+    sent = [
+        json.loads(json.dumps(obj(UNIT, name, 1, status={"phase": "Running", "n": [1, None]})))
+        for name in ("a", "b")
+    ]
+    sent[0]["metadata"]["managedFields"] = [{"manager": "x"}]
+    assert store.hear(sent[0])
+    assert store.hear(sent[1])
+    a, b = store.get(ref("a")), store.get(ref("b"))
+    assert a is not None
+    assert b is not None
+    assert a["status"]["phase"] is b["status"]["phase"]
+    assert all(one is other for one, other in zip(a, b, strict=True))
+    assert b == sent[1]
+    assert "managedFields" not in a["metadata"]
+    assert "managedFields" in sent[0]["metadata"]
 
 
 def test_a_new_life_replaces_the_old_one() -> None:
@@ -101,9 +139,9 @@ def test_a_full_list_finds_what_nobody_told() -> None:
     """Objects that a list does not have are gone; those that are newer than it stay."""
     store = Store()
     for name, at in (("gone", 5), ("kept", 6), ("younger", 50)):
-        store.put(obj(UNIT, name, at))
-    store.put(obj(UNIT, "elsewhere", 1, namespace="other"))
-    store.put(obj("Experiment", "e", 1))
+        store.hear(obj(UNIT, name, at))
+    store.hear(obj(UNIT, "elsewhere", 1, namespace="other"))
+    store.hear(obj("Experiment", "e", 1))
     listed = [obj(UNIT, "kept", 6), obj(UNIT, "fresh", 20)]
     changed = store.replace(UNIT, "team", listed, "40")
     assert sorted(each["metadata"]["name"] for each in changed) == ["fresh", "gone"]

@@ -15,6 +15,7 @@ from yarl import URL
 
 from runyard_operator import __version__
 from runyard_operator.kube.api import Object, Objects, Texts
+from runyard_operator.kube.compact import compact
 from runyard_operator.kube.errors import (
     AlreadyExists,
     Conflict,
@@ -109,8 +110,10 @@ class HttpKubeApi:
         objects: Objects = []
         while True:
             page = _decode(await self._call("list", "GET", path, query, seconds=LIST_SECONDS))
-            # The items of a list come without these two.
-            objects += ({**each, "apiVersion": api_version, "kind": kind} for each in page["items"])
+            # The items of a list come without these two. Page by page: a whole list as it was
+            # decoded is many times the size of what is kept of it.
+            head = {"apiVersion": api_version, "kind": kind}
+            objects += (compact({**each, **head}) for each in page["items"])
             token = page["metadata"].get("continue")
             if not token:
                 return objects, page["metadata"]["resourceVersion"]
