@@ -240,15 +240,19 @@ def test_a_deleted_unit_is_not_run_again(kube: Kubectl, operator: OperatorProces
     assert status(kube, "prune-b")["phase"] == "Skipped"
 
 
-def test_events_tell_of_transitions_only(kube: Kubectl, operator: OperatorProcess) -> None:
-    """A finished unit has one event for each phase that it went through."""
-    kube.apply(experiment("told", job("only", "true")))
-    with Kubelet(kube):
+def test_events_tell_where_people_should_look(kube: Kubectl, operator: OperatorProcess) -> None:
+    """The phases of an experiment, and a unit that failed; not each step of one that fares well."""
+    kube.apply(
+        experiment("told", job("good", "true"), job("bad", "false", after=[{"task": "good"}]))
+    )
+    with Kubelet(kube, {"bad": End(exit_code=3)}):
         finished(kube, "told")
 
-    def reasons() -> list[str]:
+    def reasons(name: str) -> list[str]:
         events = kube.list("events")
-        return [e["reason"] for e in events if e["involvedObject"]["name"] == "told-only"]
+        return [e["reason"] for e in events if e["involvedObject"]["name"] == name]
 
-    eventually(lambda: "Succeeded" in reasons(), "the last event is posted")
-    assert len(reasons()) == len(set(reasons())) <= 5
+    eventually(lambda: "Failed" in reasons("told"), "the last event is posted")
+    assert reasons("told") == list(dict.fromkeys(reasons("told")))
+    assert reasons("told-bad") == ["Failed"]
+    assert reasons("told-good") == []
