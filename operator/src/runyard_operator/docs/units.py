@@ -16,7 +16,7 @@ from runyard.api.constants import MAX_OUTPUT_BYTES
 from runyard.api.executor import Executor, JobExecutor
 from runyard.api.policy import Backoff, Deadlines, FailureClass, Retry
 from runyard.api.task import Output, Script
-from runyard.api.unit import Adopted, Attempt, Handle, OutputValue, Skip, UnitSpec, UnitStatus
+from runyard.api.unit import Adopted, Attempt, Gate, Handle, OutputValue, Skip, UnitSpec, UnitStatus
 from runyard_operator.docs.transitions import BACKEND, BIRTH, Cause, Step, Told
 from runyard_operator.engine import conditions, effects, reasons
 from runyard_operator.engine.observation import Observation, State
@@ -52,6 +52,7 @@ _ADOPTED: Final = Adopted(
 )
 _BIRTHS: Final[dict[str, dict[str, Any]]] = {
     "made": {},
+    "made with gates": {"gates": [Gate(name="gate")]},
     "made to be skipped": {"skip": Skip(reason=reasons.DEPENDENCY_NOT_MET)},
     "made for an earlier result": {"adopted": _ADOPTED},
 }
@@ -104,6 +105,7 @@ class _Place:
             return status.phase, unit.finalizer
         return (
             (spec.cancel, unit.deleting, unit.finalizer, status.phase, str(status.retries)),
+            bool(spec.gates),
             None if unit.attempt is None else _trace(unit.attempt),
             frozenset(
                 (each.type, each.status) for each in status.conditions if each.type in _TELLING
@@ -218,6 +220,9 @@ def _wishes(unit: UnitView) -> Iterator[tuple[str, UnitView]]:
     yield "cancel", replace(unit, spec=spec, generation=changed)
     if unit.finalizer:  # without one, a deleted object is gone at once
         yield "delete", replace(unit, deleting=True)
+    if unit.spec.gates:
+        spec = unit.spec.model_copy(update={"gates": []})
+        yield "the last gate is removed", replace(unit, spec=spec, generation=changed)
     suspend = not unit.spec.suspend
     spec = unit.spec.model_copy(update={"suspend": suspend})
     yield "suspend" if suspend else "resume", replace(unit, spec=spec, generation=changed)
