@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from runyard.api import ExperimentPhase, ExperimentSpec, UnitPhase, UnitSpec
 from runyard_operator.engine import effects, reasons, slots
