@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -28,8 +29,15 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def planner(cluster: Cluster) -> AsyncIterator[Planner]:
-    """The planner with the real backends and an API client of the test's cluster."""
-    api = HttpKubeApi(await load_configuration(str(cluster.kubeconfig)))
+    """The planner with all rights in the test's cluster."""
+    async with planning(cluster.kubeconfig) as made:
+        yield made
+
+
+@asynccontextmanager
+async def planning(kubeconfig: Path) -> AsyncIterator[Planner]:
+    """A planner with the real backends and an API client."""
+    api = HttpKubeApi(await load_configuration(str(kubeconfig)))
     config = PodConfig(image="testbed.local/operator:dev")
     backends = {
         "job": JobBackend(api, Store(), config),
@@ -184,3 +192,25 @@ async def test_planning_again_writes_what_has_changed(planner: Planner, kube: Ku
     result = await planner.render(stored, [unit_of("again", job("b", "true"))])
     assert result.problems == ()
     assert list(texts(kube, result)) == ["b.yaml"]
+
+
+async def test_an_operator_without_rights_on_pods_says_what_it_did_not_ask(
+    cluster: Cluster, kube: Kubectl, tmp_path: Path
+) -> None:
+    """As the chart's: Jobs and ConfigMaps are checked, the pods are not, and that is no problem."""
+    kube.run("create", "serviceaccount", "planner")
+    kube.run("create", "role", "planner", "--verb=get,create,patch", "--resource=configmaps,jobs")
+    subject = f"--serviceaccount={kube.namespace}:planner"
+    kube.run("create", "rolebinding", "planner", "--role=planner", subject)
+    config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+    token = kube.run("create", "token", "planner").strip()
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    limited = tmp_path / "kubeconfig"
+    limited.write_text(yaml.safe_dump(config), encoding="utf-8")
+    async with planning(limited) as planner:
+        result = await planned(planner, kube, "limited", job("prep", "true"))
+    assert (result.problems, result.warnings) == ((), ())
+    text = texts(kube, result)["prep.yaml"]
+    assert "# not checked: Pod " in text
+    assert "since the operator may create no pods itself" in text

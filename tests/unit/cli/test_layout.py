@@ -177,6 +177,14 @@ VIEWS = {
 }
 
 
+def test_a_plan_says_where_it_is() -> None:
+    """Of other successes the message is not worth a line."""
+    said = {"message": "1 task planned, see ConfigMap sft-plan", "phase": "Succeeded"}
+    for reason, shown in (("Planned", True), ("Succeeded", False)):
+        view = build(experiment({"a": []}, reason=reason, **said), [], NOW)
+        assert (said["message"] in layout.plain(layout.experiment(view, 80))) == shown
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_table_fits_80_columns_and_equals_its_golden(name: str) -> None:
     """The picture at 80 columns changes only on purpose."""

@@ -93,7 +93,7 @@ def _title(view: View, width: int | None) -> list[Line]:
         lines = [line, [(cut("  ".join(facts), width), "dim")]]
     else:
         lines = [line]
-    if view.message and view.phase != "Succeeded":
+    if view.message and (view.phase != "Succeeded" or view.reason == "Planned"):
         lines += [[(each, "")] for each in wrap(view.message, width, "")]
     return [*lines, []]
 
