@@ -137,11 +137,12 @@ def _forth(edges: Iterable[Edge], columns: Mapping[str, int]) -> Iterator[str]:
             tip = end - _WIDTH // 2 - 2
             yield f'<path class="line" d="M{start} {_TOP}H{tip - 8}"/>{_head(tip, _TOP, (1, 0))}'
             continue
-        spread = 12 * ((end - start) // _COLUMN)
-        start, end = start + spread, end - spread
-        edge, peak = _TOP - _HEIGHT // 2, _TOP - _HEIGHT // 2 - (end - start) // 4
+        spread, edge = 12 * ((end - start) // _COLUMN), _TOP - _HEIGHT // 2
+        # The birth is a mere dot: an arc begins in its middle.
+        start, foot = (start, _TOP) if before == BIRTH else (start + spread, edge)
+        end, peak = end - spread, edge - (columns[after] - columns[before] - 2 * spread) // 4
         yield (
-            f'<path class="line" d="M{start} {edge}C{start} {peak} {end} {peak} {end} {edge - 8}"/>'
+            f'<path class="line" d="M{start} {foot}C{start} {peak} {end} {peak} {end} {edge - 8}"/>'
             f"{_head(end, edge - 2, (0, 1))}"
         )
 
