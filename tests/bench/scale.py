@@ -125,8 +125,20 @@ async def _multiply(kubeconfig: Path, model: Mapping[str, Any], copies: int) -> 
 def install(cluster: Cluster, namespace: str) -> None:
     """The CRDs, and a namespace."""
     cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    # kubectl's own wait gives up on a CRD that has no conditions yet.
+    until(lambda: _established(cluster), "the CRDs are served", timeout=120, interval=0.5)
     cluster.kubectl("create", "namespace", namespace)
+
+
+def _established(cluster: Cluster) -> bool:
+    found = json.loads(cluster.kubectl("get", "-f", str(CRDS), "-o", "json"))["items"]
+    return all(
+        any(
+            condition["type"] == "Established" and condition["status"] == "True"
+            for condition in each.get("status", {}).get("conditions") or ()
+        )
+        for each in found
+    )
 
 
 def all_in(cluster: Cluster, namespace: str, kind: str, *phases: str) -> bool:
