@@ -55,7 +55,7 @@ NEWS = st.builds(
     failure_class=st.one_of(st.none(), CLASSES),
     exit_code=st.sampled_from([None, 1, 137]),
 )
-ANSWERS = st.sampled_from(
+ANSWERS: st.SearchStrategy[Fact] = st.sampled_from(
     [
         Submitted(JOB, "d"),
         SubmitFailed("Unreachable", "timeout"),

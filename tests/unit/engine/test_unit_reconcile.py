@@ -129,7 +129,8 @@ class World:
 
     @property
     def status(self) -> Object:
-        return self.obj["status"]
+        status: Object = self.obj["status"]
+        return status
 
     @property
     def writes(self) -> int:

@@ -25,6 +25,7 @@ class State(StrEnum):
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    """The job failed, and nothing of it runs any more: the next attempt may begin."""
     TERMINATING = "Terminating"
     """The job is being deleted and may still run."""
     UNKNOWN = "Unknown"
