@@ -92,7 +92,9 @@ def test_a_job_that_came_back_is_followed_to_its_end(begun: object) -> None:
 def test_its_end_is_believed_after_the_place_has_settled() -> None:
     """It was said to be gone once before."""
     view = replace(second(), settle_seconds=30)
-    view = after(view, seen(State.RUNNING, key=FIRST), seen(State.ABSENT, key=FIRST), now=LATER)
+    soon = LATER - timedelta(seconds=50)
+    view = after(view, seen(State.RUNNING, key=FIRST), seen(State.ABSENT, key=FIRST), now=soon)
+    view = after(view, seen(State.UNKNOWN, key=FIRST), seen(State.ABSENT, key=FIRST), now=LATER)
     assert [each.number for each in lost_attempts(view)] == [1]
     view = after(view, seen(State.ABSENT, key=FIRST), now=LATER + timedelta(seconds=29))
     assert [each.number for each in lost_attempts(view)] == [1]

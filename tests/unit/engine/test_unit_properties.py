@@ -131,7 +131,7 @@ def check_again(view: UnitView, decision: UnitDecision, fact: Fact, now: datetim
         assert step(new, fact, now).status == decision.status
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     spec=SPECS,
     settle=st.sampled_from([0.0, 10.0]),

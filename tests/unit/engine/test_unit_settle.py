@@ -75,12 +75,17 @@ def test_each_submit_begins_a_new_time_to_settle_before_it_is_sent() -> None:
     assert step(view, ABSENT, at(65)).effects == (Submit(1),)
 
 
-def test_an_outage_interrupts_the_absence() -> None:
+@pytest.mark.parametrize("cancel", [False, True])
+def test_an_outage_interrupts_the_absence(cancel: bool) -> None:
     """Nobody knows what was there meanwhile."""
-    view = after(submitting(), ABSENT, now=at(5))
+    view = after(with_spec(submitting(), cancel=cancel), ABSENT, now=at(5))
     view = after(after(view, UNKNOWN, now=at(20)), ABSENT, now=at(40))
-    assert step(view, ABSENT, at(69)).effects == ()
-    assert step(view, ABSENT, at(70)).effects == (Submit(1),)
+    early, late = step(view, ABSENT, at(69)), step(view, ABSENT, at(70))
+    assert (Submit(1) in early.effects, early.status.phase is UnitPhase.CANCELLED) == (False,) * 2
+    assert (Submit(1) in late.effects, late.status.phase is UnitPhase.CANCELLED) == (
+        not cancel,
+        cancel,
+    )
 
 
 def test_a_place_that_settles_at_once_is_believed_at_once() -> None:

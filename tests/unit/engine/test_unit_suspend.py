@@ -186,3 +186,9 @@ def test_a_failure_of_a_unit_that_is_to_be_suspended_leads_to_no_new_attempt() -
     assert view.status.next_attempt_time is not None
     assert step(view, None, LATER).effects == ()
     assert step(resumed(view), None, LATER).effects == (Submit(2),)
+
+
+def test_a_job_that_is_about_to_be_suspended_meets_no_deadline() -> None:
+    """It would lose its work just before it could be kept."""
+    view = with_spec(running(deadlines={"activeSeconds": 100}), suspend=True)
+    assert step(view, seen(State.RUNNING), at(100)).effects == (SuspendJob(1),)

@@ -22,3 +22,8 @@ def judge(unit: UnitView, attempt: Attempt, now: datetime) -> tuple[Attempt, flo
     left = since + timedelta(seconds=unit.settle_seconds) - now
     noted = attempt.model_copy(update={"missing_since": since})
     return noted, max(left.total_seconds(), 0.0)
+
+
+def interrupted(attempt: Attempt) -> Attempt:
+    """The attempt after a look that brought no answer: an absence before it counts no more."""
+    return attempt.model_copy(update={"missing_since": None})

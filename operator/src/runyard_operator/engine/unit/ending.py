@@ -41,7 +41,8 @@ def step(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
             return _confirmed(unit, status.noted(attempt, fact, completion_time=now), now)
         case State.UNKNOWN:
             reason = fact.reason or reasons.UNREACHABLE
-            return _asked(unit, attempt, now, (status.unreachable(unit, reason, fact.message),))
+            want = status.unreachable(unit, reason, fact.message)
+            return _asked(unit, absence.interrupted(attempt), now, (want,))
         case _:
             decision = _asked(unit, status.noted(attempt, fact), now, status.REACHABLE)
             told = fact.state is State.TERMINATING

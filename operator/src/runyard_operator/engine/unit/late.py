@@ -60,7 +60,9 @@ def decide(unit: UnitView, attempt: Attempt, seen: Observation, now: datetime) -
         return UnitDecision(unit.status, requeue_after=pace.RETRY)
     if seen.state is State.UNKNOWN:
         lost_sight = status.unreachable(unit, seen.reason or reasons.UNREACHABLE, seen.message)
-        return UnitDecision(status.same(unit, now, lost_sight), requeue_after=pace.RETRY)
+        attempts = status.with_attempt(unit, absence.interrupted(attempt))
+        same = status.same(unit, now, lost_sight, attempts=attempts)
+        return UnitDecision(same, requeue_after=pace.RETRY)
     if seen.state in _OVER:
         return _over(unit, attempt, seen, now)
     result = f"{seen.state}: the job came back after it was given up, and is being ended"

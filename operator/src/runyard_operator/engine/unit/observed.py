@@ -34,8 +34,7 @@ def step(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
 def _unreachable(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     """Unreachable is a condition, never a phase: the job may be in the best of health."""
     want = status.unreachable(unit, seen.reason or reasons.UNREACHABLE, seen.message)
-    # Whoever was not found before the outage was not found all the time.
-    attempt = status.current(unit).model_copy(update={"missing_since": None})
+    attempt = absence.interrupted(status.current(unit))
     same = status.same(unit, now, want, attempts=status.with_attempt(unit, attempt))
     return UnitDecision(same, requeue_after=pace.RETRY)
 
