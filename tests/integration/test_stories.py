@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from runyard.api.constants import LABEL_MANAGED_BY, LABEL_UNIT_UID
+from runyard_operator.backends.base import Stalled, Unreachable
 from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.template import PodConfig, stage
 from runyard_operator.engine.observation import State
@@ -278,6 +279,31 @@ def test_t13_an_error_of_a_look_up_is_no_answer(
         each for each in line.requests if each.method == "DELETE" and "jobs" in each.path.split("/")
     ]
     assert deleted == []
+
+
+async def test_t13_a_backend_concludes_nothing_from_an_error(
+    kube: Kubectl, line: Faulty, tmp_path: Path, cluster: Any
+) -> None:
+    """T13: the job is neither gone nor made anew, whether it was there before or not."""
+    config = PodConfig(image="testbed.local/operator:dev")
+    client = HttpKubeApi(await load_configuration(str(tmp_path / "kubeconfig")))
+    jobs = JobBackend(client, Store(), config)
+    target, late = make_target(kube, "there"), make_target(kube, "late")
+    handle, _ = await jobs.submit(target)
+    for status in (403, 429, 500, 503, 504):
+        line.fault = Fault(status, ("jobs", "pods"))
+        assert (await jobs.observe(target, handle)).state is State.UNKNOWN
+        assert (await jobs.observe(late, None)).state is State.UNKNOWN
+        with pytest.raises((Unreachable, Stalled)):
+            await jobs.cancel(late, None)
+    # The job is seen, and whether its pods live is not.
+    line.fault = Fault(503, ("pods",))
+    assert (await jobs.observe(late, None)).state is State.UNKNOWN
+    line.fault = None
+    assert (await jobs.observe(target, handle)).state is State.WAITING
+    await client.close()
+    made = audit.created(cluster.audit_log, kube.namespace, "jobs")
+    assert made == {("jobs", "there-1"): 1}
 
 
 def test_t14_units_that_run_cost_no_lists(
