@@ -28,6 +28,7 @@ class PlainScreen:
 
     session: Session
     _phases: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)
     _trouble: str = ""
 
     def show(self, current: View, trouble: str) -> None:
@@ -37,6 +38,10 @@ class PlainScreen:
         messages = {each.task: each.message for each in current.problems}
         for row in current.rows:
             self._change(row.task, row.phase, row.steady, messages.get(row.task, ""))
+        for task, _ in current.approvals:
+            if task not in self._asked:
+                self._asked.add(task)
+                self._line(f"{task} waits for approval: runyard approve {current.name} {task}")
         self._change(f"experiment {current.name}", current.phase, current.reason, current.message)
 
     def finish(self, current: View) -> None:

@@ -63,7 +63,7 @@ class Task:
     @property
     def matrix(self) -> bool:
         """Whether it has members."""
-        return bool(self.spec.get("matrix"))
+        return self.spec.get("matrix") is not None
 
     @property
     def started(self) -> bool:
@@ -98,10 +98,10 @@ def tasks(experiment: Object, units: Iterable[Object], *, over: bool) -> list[Ta
     found = []
     for final, part in ((False, "tasks"), (True, "finally")):
         for task in spec.get(part) or []:
-            name = task["name"]
-            size = max(members.get(name, [-1])) + 1 if task.get("matrix") else 1
+            name, matrix = task["name"], task.get("matrix") is not None
+            size = max(members.get(name, [-1])) + 1 if matrix else 1
             states = records.get(name, "").ljust(size, NOT_MADE)
-            indices: Iterable[int | None] = range(len(states)) if task.get("matrix") else [None]
+            indices: Iterable[int | None] = range(len(states)) if matrix else [None]
             slots = tuple(
                 _slot(name, index, letter, by_slot.get((name, index)), over)
                 for index, letter in zip(indices, states, strict=False)
