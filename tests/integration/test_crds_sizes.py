@@ -176,7 +176,5 @@ def test_the_biggest_is_accepted_changed_and_reported_on(
         api.run("patch", kind, "biggest", "--type=merge", "-p", change)
         status = json.dumps({"status": {"phase": "Running", "observedGeneration": 2}})
         api.run("patch", kind, "biggest", "--subresource=status", "--type=merge", "-p", status)
-        cancel = json.dumps({"spec": {"cancel": True}})
-        api.run("patch", kind, "biggest", "--type=merge", "-p", cancel)
     finally:
         api.run("delete", kind, "biggest")
