@@ -226,6 +226,16 @@ REFUSED: list[tuple[str, Manifest, str]] = [
         experiment(approvals=[{"task": "a", "verdict": "Maybe"}]),
         'supported values: "Approve", "Reject"',
     ),
+    (
+        "an approval of no task",
+        experiment(approvals=[{"task": "z"}]),
+        "approvals and suspendTasks must name tasks of this experiment: correct the name",
+    ),
+    (
+        "a suspended task that is none",
+        experiment(suspendTasks=["z"]),
+        "approvals and suspendTasks must name tasks of this experiment: correct the name",
+    ),
     ("an unknown mode", experiment(mode="Try"), 'supported values: "Run", "Plan"'),
     ("a rerun of nothing", experiment(rerunOf={}), "rerunOf.name: Required value"),
     ("an unknown field", experiment(task(replicas=3)), 'unknown field "spec.tasks[0].replicas"'),

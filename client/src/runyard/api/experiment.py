@@ -80,7 +80,8 @@ class RerunOf(ApiModel):
     """An earlier experiment of the namespace whose successes are taken over.
 
     A task is taken over if its work (script, arguments, environment, executor, code, all with
-    their values) is the same as that of a unit that Succeeded there; the others run.
+    their values) is the same as that of a unit that Succeeded there, and all tasks before it were
+    taken over, too; the others run, and those of `finally` always do.
     """
 
     name: Name
@@ -116,6 +117,11 @@ class ExperimentSpec(ApiModel):
             "[self.tasks.map(t, t.name)].all(names, self.tasks.all(t, t.after.all(a, a.task in"
             " names)))",
             "'after' names a task that is not in spec.tasks: correct the name",
+        ),
+        rule(
+            "[self.tasks.map(t, t.name) + self.finally.map(t, t.name)].all(names,"
+            " self.approvals.all(a, a.task in names) && self.suspendTasks.all(s, s in names))",
+            "approvals and suspendTasks must name tasks of this experiment: correct the name",
         ),
         rule(
             "!oldSelf.cancel || self.cancel",
