@@ -101,10 +101,6 @@ class Life:
         if not self.alive:
             raise Died
 
-    def kill(self) -> None:
-        """Ends the life from outside."""
-        self.alive = False
-
     def take(self, obj: Object, *, gone: bool = False) -> None:
         """One event of a watch: into the cache, and whoever it concerns is woken."""
         if gone:
@@ -130,13 +126,20 @@ class Life:
             again = loop.run_until_complete(self._worker(key))
         except Unavailable:
             again = RETRY
-        except BaseException:
+        except BaseException as error:
             # A death in one of several tasks comes out in a group of errors.
-            if self.alive:
+            if self.alive and not _is_death(error):
                 raise
+            self.alive = False
             return
         if again is not None:
             self.add_after(key, again)
+
+
+def _is_death(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_death, error.exceptions))
+    return isinstance(error, Died)
 
 
 async def _silent(*_: object, **__: object) -> None:
