@@ -11,12 +11,14 @@ import asyncio
 import heapq
 import logging
 import random
+import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from runyard_operator.held import Held
 from runyard_operator.kube.errors import Unavailable
 from runyard_operator.logs_json import bound
 
@@ -24,6 +26,12 @@ logger = logging.getLogger(__name__)
 
 BACKOFF_BASE: Final = 0.5
 BACKOFF_CAP: Final = 300.0
+REST_FACTOR: Final = 10.0
+"""A run rests for this many times as long as it has kept the event loop to itself: a pass over an
+experiment costs as much as it has members, and each member's news wants one."""
+MIN_REST: Final = 0.02
+MAX_REST: Final = 2.0
+MAX_RESTING: Final = 1000
 # Beyond this many failures the cap has long been reached; it keeps the power small.
 _MAX_EXPONENT: Final = 16
 
@@ -64,12 +72,18 @@ class Schedule:
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
+        self._resting: dict[Key, float] = {}
         self._ready = 0
 
     def add(self, key: Key, now: float) -> None:
         """Wants a run that begins after this moment."""
         if key in self._dirty:
             return
+        rested = self._resting.get(key, now)
+        if rested > now:
+            self.add_at(key, rested)
+            return
+        self._resting.pop(key, None)
         self._dirty[key] = now
         if key not in self._running:
             self._line_up(key)
@@ -111,7 +125,13 @@ class Schedule:
         return key
 
     def done(
-        self, key: Key, now: float, *, again: float | None = None, error: BaseException | None
+        self,
+        key: Key,
+        now: float,
+        *,
+        again: float | None = None,
+        error: BaseException | None,
+        rest: float = 0.0,
     ) -> None:
         """Takes a key back from its worker and plans its next run.
 
@@ -120,8 +140,11 @@ class Schedule:
             now: the time of the end.
             again: seconds until the next run, after a success.
             error: what ended a run that failed; the next one comes after a backoff.
+            rest: seconds for which others go first, whoever wants a run of the key.
         """
         del self._running[key]
+        if rest >= MIN_REST:
+            self._rest(key, now, rest)
         if key in self._dirty:
             self._line_up(key)
         if error is not None:
@@ -157,6 +180,13 @@ class Schedule:
     def longest_run(self, now: float) -> float:
         """Seconds that the longest of the current runs has taken so far."""
         return max((now - since for since in self._running.values()), default=0.0)
+
+    def _rest(self, key: Key, now: float, seconds: float) -> None:
+        if len(self._resting) > MAX_RESTING:
+            self._resting = {each: end for each, end in self._resting.items() if end > now}
+        self._resting[key] = now + min(seconds, MAX_REST)
+        if self._dirty.pop(key, None) is not None:
+            self.add(key, now)
 
     def _line_up(self, key: Key) -> None:
         self._lines.setdefault(self._group(key), deque()).append(key)
@@ -328,8 +358,9 @@ class Queue:
         started = self._clock()
         again: float | None = None
         error: BaseException | None = None
+        held = Held(time.thread_time)
         try:
-            again = await worker(key)
+            again = await held.run(worker(key))
         except Unavailable as unavailable:
             error = unavailable
             logger.warning("The API server gave no answer: %s", unavailable)
@@ -345,7 +376,8 @@ class Queue:
             logger.warning("The reconcile was cut off and will be repeated")
         finally:
             now = self._clock()
-            self._schedule.done(key, now, again=again, error=error)
+            rest = held.seconds * REST_FACTOR
+            self._schedule.done(key, now, again=again, error=error, rest=rest)
             if self._schedule.ready:
                 self._wake()
             if self._done is not None:

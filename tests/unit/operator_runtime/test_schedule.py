@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -122,6 +123,43 @@ def test_a_key_added_while_held_comes_again() -> None:
     assert queue.take(3.0) == key
     queue.done(key, 4.0, error=None)
     assert queue.take(4.0) is None
+
+
+def test_what_takes_long_lets_others_go_first() -> None:
+    """A key that rests comes back once, after its rest, however often it is wanted."""
+    queue, big, small = schedule(), KEYS[0], KEYS[1]
+    queue.add(big, 0.0)
+    assert queue.take(0.0) == big
+    queue.add(big, 0.1)
+    queue.done(big, 0.2, error=None, rest=1.0)
+    queue.add(big, 0.3)
+    queue.add(small, 0.3)
+    assert queue.take(0.3) == small
+    assert queue.take(0.3) is None
+    alarm = queue.ripen(0.4)
+    assert alarm is not None
+    assert alarm == pytest.approx(1.2)
+    queue.ripen(alarm)
+    assert queue.take(alarm) == big
+    queue.done(big, alarm, error=None)
+    queue.ripen(10.0)
+    assert queue.take(10.0) is None
+
+
+def test_a_rest_is_bounded_and_a_short_one_is_none() -> None:
+    """The biggest experiment is looked at every few seconds; a small one at once."""
+    queue, key = schedule(), KEYS[0]
+    for rest, at_least, at_most in ((1000.0, 1.0, 10.0), (0.001, 0.0, 0.0)):
+        queue.add(key, 0.0)
+        assert queue.take(0.0) == key
+        queue.add(key, 0.0)
+        queue.done(key, 0.0, error=None, rest=rest)
+        alarm = queue.ripen(0.0) or 0.0
+        assert at_least <= alarm <= at_most
+        queue.ripen(alarm)
+        assert queue.take(alarm) == key
+        queue.done(key, alarm, error=None)
+        queue.ripen(100.0)
 
 
 def waits(errors: list[BaseException | None]) -> list[float]:
