@@ -14,8 +14,10 @@ from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine.observation import Observation, State
 from runyard_operator.kube import HttpKubeApi, load_configuration
 from runyard_operator.store import Store
-from tests.support.experiments import WORKER
+from tests.support.cli import Cli
+from tests.support.experiments import UNIT, WORKER, experiment, finished, job, phase
 from tests.support.kubectl import Kubectl
+from tests.support.operator import OperatorProcess
 from tests.support.targets import make_target, until
 
 pytestmark = pytest.mark.e2e
@@ -116,3 +118,24 @@ async def test_the_leader_decides(kube: Kubectl, jobs: JobBackend) -> None:
     end_of = await end(jobs, bad)
     assert (end_of.state, end_of.exit_code) == (State.FAILED, 4)
     assert "role lead: exit code 4" in end_of.message
+
+
+def test_every_role_shows_in_the_logs(kube: Kubectl, operator: OperatorProcess) -> None:
+    """Lines carry the name of the role; the failed role is named where the experiment is told."""
+    assert operator
+    roles = [
+        {"name": name, "script": {"inline": text, "entrypoint": "sh"}}
+        for name, text in (("lead", f"echo leading; {FOR_EVER}"), ("bad", "echo no data; exit 3"))
+    ]
+    task = job("pair", "true", group={"roles": roles})
+    del task["script"]
+    kube.apply(experiment("roles", task))
+    assert phase(finished(kube, "roles")) == "Failed"
+    unit = kube.get(UNIT, "roles-pair")
+    assert unit is not None
+    assert "role bad: exit code 3" in unit["status"]["message"]
+    (attempt,) = unit["status"]["attempts"]
+    assert (attempt["exitCode"], attempt["lastLogLines"]) == (3, ["no data"])
+    shown = Cli(kube.kubeconfig, kube.namespace).run("logs", "roles", "pair").stdout.splitlines()
+    assert "pair/lead | leading" in shown
+    assert "pair/bad  | no data" in shown
