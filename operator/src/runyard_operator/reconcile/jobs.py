@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pydantic.alias_generators import to_snake
 
-from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_TASK
+from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_MEMBER, LABEL_TASK
 from runyard.api.unit import Attempt, Handle
 from runyard_operator.backends.base import Backend, BackendError, Refused, Stalled, Target
 from runyard_operator.context import Context
@@ -109,7 +109,12 @@ class Jobs:
         )
 
     def _target(self, unit: UnitView, attempt: Attempt) -> Target:
-        labels = {LABEL_EXPERIMENT: unit.spec.experiment, LABEL_TASK: unit.spec.task}
+        member = unit.spec.member
+        labels = {
+            LABEL_EXPERIMENT: unit.spec.experiment,
+            LABEL_TASK: unit.spec.task,
+            LABEL_MEMBER: str(member.index) if member is not None else None,
+        }
         meta = {"metadata": {"name": unit.name, "uid": unit.uid}}
         return Target(
             namespace=unit.namespace,
