@@ -58,6 +58,14 @@ def test_the_operator_wakes_at_the_deadline_and_not_later(case: str) -> None:
     assert early.effects == ()
 
 
+def test_the_operator_wakes_at_the_deadline_of_a_submit() -> None:
+    """Whether the backend has taken it or not."""
+    view = after(unit(deadlines={"queuedSeconds": 100}), None)
+    stalled = SubmitFailed("QuotaExceeded", "q", stalled=True)
+    assert step(view, Submitted(JOB, "d"), NOW + seconds(70)).requeue_after == 30
+    assert step(view, stalled, NOW + seconds(80)).requeue_after == 20
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_verdict_is_written_before_the_job_is_ended(case: str) -> None:
     """The status that goes with the cancel says why, and is honest: the job may still live."""

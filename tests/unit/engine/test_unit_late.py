@@ -90,16 +90,28 @@ def test_a_job_that_came_back_is_followed_to_its_end(begun: object) -> None:
 
 
 def test_its_end_is_believed_after_the_place_has_settled() -> None:
-    """It was said to be gone once before."""
-    view = replace(second(), settle_seconds=30)
-    soon = LATER - timedelta(seconds=50)
-    view = after(view, seen(State.RUNNING, key=FIRST), seen(State.ABSENT, key=FIRST), now=soon)
-    view = after(view, seen(State.UNKNOWN, key=FIRST), seen(State.ABSENT, key=FIRST), now=LATER)
+    """It was said to be gone once before; neither that nor an outage counts."""
+    gone, unknown = seen(State.ABSENT, key=FIRST), seen(State.UNKNOWN, key=FIRST)
+    soon = NOW + timedelta(seconds=30)
+    view = unit(retry={"limit": 3, "backoff": {"seconds": 1000}})
+    view = after(replace(view, settle_seconds=30), None, Submitted(JOB, "d"), gone)
+    view = after(view, gone, now=soon)
+    assert first(view).missing_since == NOW
+    view = after(view, seen(State.RUNNING, key=FIRST), gone, now=soon)
+    view = after(view, unknown, gone, now=LATER)
     assert [each.number for each in lost_attempts(view)] == [1]
-    view = after(view, seen(State.ABSENT, key=FIRST), now=LATER + timedelta(seconds=29))
+    view = after(view, gone, now=LATER + timedelta(seconds=29))
     assert [each.number for each in lost_attempts(view)] == [1]
-    view = after(view, seen(State.ABSENT, key=FIRST), now=LATER + timedelta(seconds=30))
+    view = after(view, gone, now=LATER + timedelta(seconds=30))
     assert lost_attempts(view) == []
+
+
+def test_a_lost_job_that_had_no_handle_gets_it() -> None:
+    """So that it can be ended by its own name."""
+    view = unit(retry={"limit": 3, "backoff": {"seconds": 1000}})
+    view = after(view, None, seen(State.TERMINATING, handle=None), seen(State.ABSENT))
+    assert first(view).handle is None
+    assert first(after(view, seen(State.RUNNING, key=FIRST))).handle == JOB
 
 
 @BOTH

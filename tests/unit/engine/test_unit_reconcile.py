@@ -233,18 +233,25 @@ async def test_the_next_process_looks_for_the_job_and_adopts_it() -> None:
     assert world.backend.calls == ["submit 1"]
 
 
-async def test_the_memory_of_a_job_does_not_outlive_its_unit() -> None:
-    """A unit of the same name is another unit."""
+async def test_the_memory_of_a_job_is_that_of_its_unit_alone() -> None:
+    """A unit of the same name is another unit, with jobs of its own."""
     world = World()
     await world.run()
-    spec = unit_spec().to_dict()
-    manifest = {**world.obj, "metadata": {"name": "u", "finalizers": [FINALIZER]}, "spec": spec}
-    del world.server.objects["ExecutionUnit", "u"]
-    world.server.add(manifest)
-    world.store.put(world.obj)
-    await world.run()
-    await world.run()
+    name = ("ExecutionUnit", "u")
+    other = {**world.obj["metadata"], "uid": "other", "resourceVersion": "1000"}
+    world.server.objects[name] = {**world.obj, "metadata": other}
+    await world.run(State.ABSENT)
+    assert world.backend.handles == [None]
     assert world.backend.calls == ["submit 1", "submit 1"]
+
+
+async def test_nothing_that_is_asked_for_waits_for_a_shared_write() -> None:
+    """Only the write waits."""
+    world = World()
+    await world.run()
+    world.edit(suspend=True)
+    await world.run(State.WAITING)
+    assert world.backend.calls == ["submit 1", "suspend 1"]
 
 
 async def test_the_settle_time_and_the_epoch_reach_the_engine() -> None:

@@ -92,6 +92,7 @@ def test_a_job_is_suspended_and_only_then_said_to_be() -> None:
     for state in (State.RUNNING, State.WAITING):
         decision = step(view, seen(state), NOW)
         assert decision.effects == (SuspendJob(1),)
+        assert decision.requeue_after == 5
         assert condition(decision, "Suspended").status == "False"
         assert condition(decision, "Suspended").reason == "Suspending"
     view = after(view, seen(State.RUNNING))
@@ -192,3 +193,15 @@ def test_a_job_that_is_about_to_be_suspended_meets_no_deadline() -> None:
     """It would lose its work just before it could be kept."""
     view = with_spec(running(deadlines={"activeSeconds": 100}), suspend=True)
     assert step(view, seen(State.RUNNING), at(100)).effects == (SuspendJob(1),)
+
+
+def test_a_job_that_somebody_else_holds_waits_in_a_queue() -> None:
+    """A queue system that holds it back, or takes it out of its run, begins the wait anew."""
+    view = replace(unit(deadlines={"queuedSeconds": 100}), can_suspend=True)
+    view = after(view, None, Submitted(JOB, "d"), SUSPENDED)
+    assert step(view, SUSPENDED, at(50)).requeue_after == 50
+    assert step(view, SUSPENDED, at(100)).effects == (CancelJob(1),)
+    view = after(view, seen(State.RUNNING, start_time=at(90)), now=at(90))
+    view = after(view, SUSPENDED, now=at(500))
+    assert step(view, SUSPENDED, at(599)).effects == ()
+    assert step(view, SUSPENDED, at(600)).effects == (CancelJob(1),)

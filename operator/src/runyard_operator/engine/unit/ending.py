@@ -16,7 +16,6 @@ from runyard_operator.engine.unit.view import (
     Submitted,
     UnitDecision,
     UnitView,
-    condemned,
 )
 
 
@@ -62,7 +61,7 @@ def condemn(
 
 
 def _failed(unit: UnitView, attempt: Attempt, seen: Observation, now: datetime) -> UnitDecision:
-    if unit.status.phase is not UnitPhase.CANCELLING and not condemned(attempt):
+    if unit.status.phase is not UnitPhase.CANCELLING:
         # It had failed before anybody wanted its end.
         return ends.failed(unit, seen, now)
     ended = status.noted(attempt, seen, completion_time=seen.completion_time or now)

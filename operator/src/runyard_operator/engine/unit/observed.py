@@ -55,10 +55,9 @@ def _terminating(unit: UnitView, seen: Observation, now: datetime) -> UnitDecisi
 
 def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
     attempt = _at_work(status.current(unit), seen, now)
-    if seen.state is not State.SUSPENDED:
-        verdict = deadlines.exceeded(unit, attempt, now)
-        if verdict is not None:
-            return ending.condemn(unit, attempt, verdict, seen, now)
+    verdict = deadlines.exceeded(unit, attempt, now)
+    if verdict is not None:
+        return ending.condemn(unit, attempt, verdict, seen, now)
     wants, acts = suspension.steer(unit, attempt, seen)
     running = seen.state is State.RUNNING
     suspended = seen.state is State.SUSPENDED
@@ -80,16 +79,15 @@ def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         attempts=status.with_attempt(unit, attempt),
         start_time=unit.status.start_time or attempt.start_time,
     )
-    usual_wait = pace.RETRY if acts else pace.RECHECK
-    wait = usual_wait if suspended else deadlines.next_look(unit, attempt, now, usual_wait)
+    wait = deadlines.next_look(unit, attempt, now, pace.RETRY if acts else pace.RECHECK)
     return replace(decision, effects=acts, requeue_after=wait)
 
 
 def _at_work(attempt: Attempt, seen: Observation, now: datetime) -> Attempt:
-    """The attempt with the time since when it runs, which a suspend takes away."""
+    """The attempt with the time since when it runs; whoever suspends it puts it back in a queue."""
     attempt = status.noted(attempt, seen)
-    if seen.state is State.SUSPENDED:
-        return attempt.model_copy(update={"start_time": None})
+    if seen.state is State.SUSPENDED and attempt.start_time is not None:
+        return attempt.model_copy(update={"start_time": None, "submit_time": now})
     if seen.state is State.RUNNING and attempt.start_time is None:
         return attempt.model_copy(update={"start_time": now})
     return attempt
