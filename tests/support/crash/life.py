@@ -11,7 +11,7 @@ from unittest import mock
 
 from runyard_operator.backends.base import Backend
 from runyard_operator.config import Config
-from runyard_operator.conformance.place import Died
+from runyard_operator.conformance.words import Died
 from runyard_operator.context import Context
 from runyard_operator.handlers.kinds import keys
 from runyard_operator.kube.errors import Unavailable

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from runyard_operator.conformance.place import Trouble
 from runyard_operator.conformance.reference import ReferenceBackend
+from runyard_operator.conformance.words import Trouble
 from runyard_operator.points import Point
 from tests.support.crash.life import Bomb
 from tests.support.crash.stories import STORIES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runyard.api import ExperimentSpec
-from runyard_operator.conformance import place as words
+from runyard_operator.conformance import words
 from tests.support.crash.world import Step, Story, World
 from tests.unit.engine.server import Object
 

@@ -6,8 +6,8 @@ import asyncio
 import random
 
 from runyard_operator.backends.base import Stalled
-from runyard_operator.conformance.place import Trouble
 from runyard_operator.conformance.reference import ReferenceBackend
+from runyard_operator.conformance.words import Trouble
 from runyard_operator.engine import reasons
 from tests.support.crash.life import Bomb
 from tests.support.crash.stories import STORIES

@@ -10,9 +10,10 @@ from typing import Any
 
 from runyard.api.constants import API_VERSION
 from runyard_operator.backends.base import Backend
-from runyard_operator.conformance import place as words
-from runyard_operator.conformance.place import Died, Job, Place, Trouble
+from runyard_operator.conformance import words
+from runyard_operator.conformance.place import Place
 from runyard_operator.conformance.reference import ReferenceBackend
+from runyard_operator.conformance.words import Died, Job, Trouble
 from runyard_operator.queue import Key
 from tests.support.crash.life import Bomb, Life
 from tests.unit.engine.server import NAMESPACE, Faults, Object, Server

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Manifest, Plan, Target
-from runyard_operator.conformance import place as words
+from runyard_operator.conformance import words
 from runyard_operator.conformance.harness import Harness
-from runyard_operator.conformance.place import Place, Request, Trouble
+from runyard_operator.conformance.place import Place
 from runyard_operator.conformance.reference import ReferenceBackend, name_of
+from runyard_operator.conformance.words import Request, Trouble
 from runyard_operator.engine.naming import attempt_key
 
 SETTLE = 30.0

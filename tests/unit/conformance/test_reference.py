@@ -6,7 +6,7 @@ import pytest
 
 from runyard_operator.backends.base import Refused, Stalled, Unreachable
 from runyard_operator.conformance import suite
-from runyard_operator.conformance.place import Died, Trouble
+from runyard_operator.conformance.words import Died, Trouble
 from runyard_operator.engine.observation import State
 from tests.unit.conformance.harness import ReferenceHarness
 

@@ -10,8 +10,8 @@ from runyard.api.unit import Handle
 from runyard_operator.backends.base import Plan, Target, Unreachable
 from runyard_operator.conformance import suite
 from runyard_operator.conformance.harness import Harness
-from runyard_operator.conformance.place import Job
 from runyard_operator.conformance.reference import ReferenceBackend, name_of
+from runyard_operator.conformance.words import Job
 from runyard_operator.engine.observation import Observation, State
 from tests.unit.conformance.harness import ReferenceHarness
 

@@ -10,8 +10,9 @@ from typing import Final
 from runyard.api.policy import FailureClass
 from runyard.api.unit import Handle
 from runyard_operator.backends.base import ForeignObject, Plan, Target, Unreachable
-from runyard_operator.conformance import place as words
-from runyard_operator.conformance.place import Job, Place, Request, Taken
+from runyard_operator.conformance import words
+from runyard_operator.conformance.place import Place
+from runyard_operator.conformance.words import Job, Request, Taken
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation, State
 from runyard_operator.points import Point
