@@ -117,7 +117,7 @@ def test_the_rerun_example_runs_only_what_is_new(kube: Kubectl, operator: Operat
     units = kube.list("executionunits.runyard.dev")
     again = [each for each in units if each["spec"]["experiment"] == "sweep-again"]
     ran = {each["metadata"]["name"] for each in again if each["status"]["reason"] != "Adopted"}
-    assert ran == {"sweep-again-train-2", "sweep-again-best"}
+    assert ran == {"sweep-again-train-1", "sweep-again-best"}
     log = runyard(kube, "logs", "sweep-again", "best")
     assert "best of 4: 0.15/0 with a loss of 0.000" in log.stdout
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from runyard.api.constants import MAX_MEMBERS
 from runyard.api.experiment import ExperimentSpec
@@ -38,19 +38,20 @@ class TaskSlots:
     task: Task
     members: tuple[Values, ...] | None
     final: bool
+    slots: tuple[Slot, ...]
+    """The slots of the task in their order."""
 
-    @property
-    def slots(self) -> Iterator[Slot]:
-        """The slots of the task in their order."""
-        if self.members is None:
-            yield Slot(self.task.name)
-        else:
-            yield from (Slot(self.task.name, index) for index in range(len(self.members)))
+    @classmethod
+    def of(cls, task: Task, members: tuple[Values, ...] | None, *, final: bool) -> Self:
+        """The slots of a task whose members have these values."""
+        name = task.name
+        numbers = [None] if members is None else range(len(members))
+        return cls(task, members, final, tuple(Slot(name, number) for number in numbers))
 
     @property
     def size(self) -> int:
         """Number of slots."""
-        return 1 if self.members is None else len(self.members)
+        return len(self.slots)
 
     def values(self, index: int | None) -> Values:
         """What `${matrix.NAME}` stands for in a slot."""
@@ -102,7 +103,7 @@ def layout(experiment: str, spec: ExperimentSpec) -> Layout:
             )
         where = f"{'finally' if final else 'tasks'}[{task.name}].matrix"
         members = _members(where, task.matrix) if task.matrix else None
-        tasks[task.name] = TaskSlots(task, members, final)
+        tasks[task.name] = TaskSlots.of(task, members, final=final)
     found = Layout(tasks)
     if found.size > MAX_MEMBERS:
         raise InvalidSpecError(
@@ -127,7 +128,8 @@ def _members(where: str, matrix: Matrix) -> tuple[Values, ...]:
             reasons.INVALID_SPEC,
             f"{where} has {size} combinations, more than the {MAX_MEMBERS} that fit: split it",
         )
-    names = list(matrix.parameters)
+    # By name, for the API server does not keep the order in which a user wrote them.
+    names = sorted(matrix.parameters)
     for index, each in enumerate(matrix.exclude):
         if unknown := sorted(set(each) - set(names)):
             raise InvalidSpecError(
@@ -135,7 +137,8 @@ def _members(where: str, matrix: Matrix) -> tuple[Values, ...]:
                 f"{where}.exclude[{index}] names {unknown[0]!r}, which is not one of its"
                 " parameters: correct the name",
             )
-    product: Iterator[tuple[str, ...]] = itertools.product(*matrix.parameters.values())
+    choices = [matrix.parameters[name] for name in names]
+    product: Iterator[tuple[str, ...]] = itertools.product(*choices)
     combinations = [dict(zip(names, each, strict=True)) for each in product if names]
     kept = [each for each in combinations if not _excluded(each, matrix.exclude)]
     for index, extra in enumerate(matrix.include):

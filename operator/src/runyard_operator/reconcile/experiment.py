@@ -131,7 +131,7 @@ class ExperimentReconciler:
         if layout is None:
             raise ValueError(f"experiment {view.name} was accepted without a layout")
         maker = making.Maker(view, layout, {})
-        specs = [(name, maker.known(next(place.slots))) for name, place in layout.tasks.items()]
+        specs = [(name, maker.known(place.slots[0])) for name, place in layout.tasks.items()]
         try:
             rendered = await self._planner.render(
                 obj,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode, Verdict
+from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode
 from runyard_operator.engine import (
     check,
     checked_references,
@@ -20,7 +20,7 @@ from runyard_operator.engine import (
     slots,
 )
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.experiment import making, outcome, status, tasks
+from runyard_operator.engine.experiment import making, outcome, standing, status, tasks
 from runyard_operator.engine.experiment.tasks import Advance
 from runyard_operator.engine.experiment.view import (
     ExperimentDecision,
@@ -134,24 +134,25 @@ def _planning(view: ExperimentView, fact: Planned | None, now: datetime) -> Expe
 
 
 def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentDecision:
-    resumed = not (view.spec.suspend or view.spec.cancel) and _is(view, conditions.SUSPENDED)
+    going = not (view.spec.suspend or view.spec.cancel)
+    resumed = going and standing.written(view, conditions.SUSPENDED)
     start = now if resumed else view.status.start_time
     deadline = _deadline(view, layout, start)
-    exceeded = _is(view, conditions.DEADLINE_EXCEEDED) or (deadline is not None and now >= deadline)
+    passed = deadline is not None and now >= deadline
+    exceeded = passed or standing.written(view, conditions.DEADLINE_EXCEEDED)
     advance = tasks.Stepper(view, layout, exceeded=exceeded).run()
     told = status.progressing(view, layout, advance)
     told["start_time"] = start or now
-    wants = _wants(view, layout, advance, exceeded=exceeded)
+    wants = standing.wants(view, layout, advance, exceeded=exceeded)
     # What a unit says is a fact; what this pass wants is only on its way.
-    written = tasks.look(view, layout).phases
-    if all(phase.terminal for phase in written.values()) and not _anything_left(view):
-        return _finish(view, layout, wants, told, now)
+    if all(phase.terminal for phase in advance.before.values()) and not _anything_left(view):
+        return _finish(view, layout, advance, wants, told, now)
     if (foreign := tasks.in_the_way(view, advance.effects)) is not None:
         return _blocked(view, advance, foreign, wants, told, now)
     phase = _phase(view, layout, advance, exceeded=exceeded)
     message = status.running_message(advance)
     if phase is ExperimentPhase.SUSPENDED:
-        message = _suspended_message(view)
+        message = standing.suspended_message(view)
     new = status.going_on(view, phase, wants, now, message, **told)
     wanted = advance.effects
     if view.spec.code and tasks.nothing_made(view) and advance.made:
@@ -175,61 +176,15 @@ def _anything_left(view: ExperimentView) -> bool:
     return any(map(tasks.is_on_its_way, view.units.values()))
 
 
-def _is_suspended(view: ExperimentView) -> bool:
-    """Whether it is to hold still; a cancel ends that."""
-    return view.spec.suspend and not view.spec.cancel
-
-
-def _is(view: ExperimentView, condition: str) -> bool:
-    return conditions.is_true(view.status.conditions, condition)
-
-
 def _deadline(view: ExperimentView, layout: Layout, start: datetime | None) -> datetime | None:
     """When the whole experiment must be over; no clock runs while it is suspended or `finally` is
     all that is left."""
     seconds = view.spec.active_deadline_seconds
-    if seconds is None or start is None or _is_suspended(view):
+    if seconds is None or start is None or standing.is_suspended(view):
         return None
     if outcome.main_ended(layout, tasks.look(view, layout).phases):
         return None
     return start + timedelta(seconds=seconds)
-
-
-def _wants(
-    view: ExperimentView, layout: Layout, advance: Advance, *, exceeded: bool
-) -> tuple[Want, ...]:
-    wants: list[Want] = []
-    suspended = _is_suspended(view)
-    if suspended or conditions.find(view.status.conditions, conditions.SUSPENDED):
-        reason = reasons.SUSPENDED if suspended else reasons.NONE
-        wants.append(Want(conditions.SUSPENDED, conditions.truth(suspended), reason))
-    if exceeded:
-        wants.append(Want(conditions.DEADLINE_EXCEEDED, "True", reasons.DEADLINE_EXCEEDED))
-    if (approved := _approved(view, layout, advance)) is not None:
-        wants.append(approved)
-    return tuple(wants)
-
-
-def _approved(view: ExperimentView, layout: Layout, advance: Advance) -> Want | None:
-    """Where the approvals stand; None as long as nobody was asked and nobody said no."""
-    asking = [name for name, place in layout.tasks.items() if place.task.approval is not None]
-    given = {each.task: each.verdict for each in view.spec.approvals}
-    if advance.awaiting:
-        message = f"approve {status.named(advance.awaiting)} in spec.approvals"
-        return Want(conditions.APPROVED, "False", reasons.AWAITING_APPROVAL, message)
-    if rejected := [name for name in asking if given.get(name) is Verdict.REJECT]:
-        message = f"rejected: {status.named(rejected)}"
-        return Want(conditions.APPROVED, "False", reasons.APPROVAL_REJECTED, message)
-    if conditions.find(view.status.conditions, conditions.APPROVED) is None:
-        return None
-    phases = advance.phases
-    unasked = [
-        name
-        for name in asking
-        if name not in given and all(phases[slot].terminal for slot in layout.tasks[name].slots)
-    ]
-    message = f"no longer needed: {status.named(unasked)}" if unasked else ""
-    return Want(conditions.APPROVED, conditions.truth(not unasked), reasons.NONE, message)
 
 
 def _phase(
@@ -238,12 +193,7 @@ def _phase(
     if view.spec.cancel or exceeded:
         left = outcome.main_ended(layout, advance.phases)
         return ExperimentPhase.RUNNING if left else ExperimentPhase.CANCELLING
-    return ExperimentPhase.SUSPENDED if _is_suspended(view) else ExperimentPhase.RUNNING
-
-
-def _suspended_message(view: ExperimentView) -> str:
-    busy = [u.name for u in view.units.values() if not u.phase.terminal and not u.suspended]
-    return f"not yet suspended: {status.named(busy)}" if busy else ""
+    return ExperimentPhase.SUSPENDED if standing.is_suspended(view) else ExperimentPhase.RUNNING
 
 
 def _blocked(
@@ -271,14 +221,15 @@ def _blocked(
 def _finish(
     view: ExperimentView,
     layout: Layout,
+    advance: Advance,
     wants: tuple[Want, ...],
     told: dict[str, object],
     now: datetime,
 ) -> ExperimentDecision:
-    exceeded = _is(view, conditions.DEADLINE_EXCEEDED)
+    exceeded = standing.written(view, conditions.DEADLINE_EXCEEDED)
     phase, because = outcome.result(
         list(layout.tasks.values()),
-        tasks.look(view, layout).phases,
+        advance.before,
         cancel=view.spec.cancel,
         exceeded=exceeded,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,12 +25,13 @@ MAX_MADE: Final = 200
 class Advance:
     """What a pass has found out and wants.
 
-    `states` is the record to write; `phases` are those of all slots as they are now. `given_up`
-    says that slots end here without a unit.
+    `states` is the record to write; `phases` are those of all slots with what this pass does to
+    them, and `before` without. `given_up` says that slots end here without a unit.
     """
 
     states: record.States
     phases: dict[Slot, UnitPhase]
+    before: Mapping[Slot, UnitPhase]
     effects: list[effects.ExperimentEffect] = field(default_factory=list)
     awaiting: list[str] = field(default_factory=list)
     skipped: list[FailedTask] = field(default_factory=list)
@@ -56,7 +58,7 @@ def look(view: ExperimentView, layout: Layout) -> Advance:
             states[slot] = record.letter(UnitPhase.CANCELLED)
         else:
             phases[slot] = UnitPhase.PENDING
-    return Advance(states, phases)
+    return Advance(states, phases, dict(phases))
 
 
 class Stepper:
@@ -80,7 +82,7 @@ class Stepper:
         result, _ = outcome.result(
             list(layout.main), phases, cancel=view.spec.cancel, exceeded=exceeded
         )
-        self._maker = Maker(view, layout, dict(phases), result)
+        self._maker = Maker(view, layout, self._advance.before, result)
 
     def run(self) -> Advance:
         """The whole pass."""
