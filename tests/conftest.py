@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support.crds import install
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
 
@@ -28,9 +29,7 @@ settings.load_profile("runyard")
 def kube(cluster: Any, namespace: str) -> Kubectl:
     """Kubectl in the test's own namespace, with the CRDs of this checkout installed."""
     kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-    crds = Path(__file__).parent.parent / "crds"
-    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(crds))
-    kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crds))
+    install(kubectl)
     return kubectl
 
 

@@ -70,6 +70,7 @@ def grouped(*names: str) -> Manifest:
     return {"name": "a", "group": {"roles": group(*names)["roles"] if names else []}, **ON_A_JOB}
 
 
+NO_TASK = "approvals and suspendTasks must name tasks of this experiment: correct the name"
 ON_A_JOB = {"executor": job()}
 PARAM = {"name": "a", "value": "1"}
 TORCHRUN: Manifest = {"torchrun": {}}
@@ -236,6 +237,8 @@ REFUSED: list[tuple[str, Manifest, str]] = [
         experiment(suspendTasks=["z"]),
         "approvals and suspendTasks must name tasks of this experiment: correct the name",
     ),
+    ("a verdict on no task", experiment(approvals=[{"task": "z"}]), NO_TASK),
+    ("a suspend of no task", experiment(suspendTasks=["z"]), NO_TASK),
     ("an unknown mode", experiment(mode="Try"), 'supported values: "Run", "Plan"'),
     ("a rerun of nothing", experiment(rerunOf={}), "rerunOf.name: Required value"),
     ("an unknown field", experiment(task(replicas=3)), 'unknown field "spec.tasks[0].replicas"'),

@@ -94,7 +94,11 @@ EXPERIMENT: dict[str, list[Edit]] = {
     "finally": edits("finally", [task("f")], [task("g")], TASKS),
     "maxParallel": edits("maxParallel", 1, 2, None),
     "suspend": edits("suspend", True, False, None),
-    "suspendTasks": edits("suspendTasks", ["a"], ["b"], None),
+    "suspendTasks": [
+        Edit("a task suspended", {}, {"suspendTasks": ["a"]}, None),
+        Edit("a task resumed", {"suspendTasks": ["a"]}, {"suspendTasks": []}, None),
+        Edit("all tasks resumed", {"suspendTasks": ["a"]}, {"suspendTasks": None}, None),
+    ],
     "approvals": edits("approvals", [{"task": "a"}], [{"task": "a", "verdict": "Reject"}], None),
     "ttlSecondsAfterFinished": edits("ttlSecondsAfterFinished", 0, 60, None),
     "cancel": once("cancel", CANCEL.format("experiment")),

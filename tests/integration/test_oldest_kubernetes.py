@@ -12,16 +12,16 @@ import yaml
 
 from testbed.build.catalogue import OLDEST_KUBERNETES
 from testbed.cluster import Cluster, running_cluster
+from tests.support.crds import CRDS, installed
 from tests.support.examples import FILES
 from tests.support.experiments import experiment, finished, job, phase
-from tests.support.helm import CHART, NAMESPACE, ROOT, helm
+from tests.support.helm import CHART, NAMESPACE, helm
 from tests.support.kubectl import Kubectl
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 
 pytestmark = pytest.mark.integration
 
-CRDS = ROOT / "crds"
 APPLY = ("apply", "--server-side", "--validate=strict", "--warnings-as-errors")
 NOT_KUBERNETES = {"metrics.podMonitor.enabled"}
 """Switches of the chart for objects of other projects' kinds."""
@@ -40,10 +40,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def api(cluster: Cluster) -> Iterator[Kubectl]:
     """Kubectl in a namespace of users, with the CRDs installed."""
-    with cluster.fresh_namespace(wait=False) as namespace:
-        kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        kubectl.run(*APPLY, "-f", str(CRDS))
-        kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    with installed(cluster) as kubectl:
         yield kubectl
 
 

@@ -12,11 +12,25 @@ import yaml
 
 from testbed.cluster import Cluster
 from tests.support.kubectl import Kubectl
+from tests.support.waiting import eventually
 
 CRDS = Path(__file__).parents[2] / "crds"
 API = "runyard.dev/v1alpha1"
 
 Manifest = dict[str, Any]
+
+
+def install(kubectl: Kubectl) -> None:
+    """Installs or updates the CRDs of this checkout and waits until they are served.
+
+    Raises:
+        AssertionError: the API server refuses a CRD, warns of one, or does not serve it.
+    """
+    strict = ("--validate=strict", "--warnings-as-errors")
+    kubectl.run("apply", "--server-side", "--force-conflicts", *strict, "-f", str(CRDS))
+    # kubectl stumbles over a CRD that was made a moment ago and has no conditions at all yet.
+    served = ("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    eventually(lambda: kubectl.result(*served).returncode == 0, "the CRDs are served")
 
 
 @contextmanager
@@ -28,9 +42,7 @@ def installed(cluster: Cluster) -> Iterator[Kubectl]:
     """
     with cluster.fresh_namespace(wait=False) as namespace:
         kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        strict = ("--validate=strict", "--warnings-as-errors")
-        kubectl.run("apply", "--server-side", "--force-conflicts", *strict, "-f", str(CRDS))
-        kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+        install(kubectl)
         yield kubectl
 
 
