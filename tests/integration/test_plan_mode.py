@@ -117,12 +117,12 @@ def test_a_plan_is_compared_with_what_runs(
     kube.apply(PROFILE, whole())
     made = eventually(lambda: kube.list(UNIT), "the first unit was made", explain=operator.tail)
     done = cli.run("plan", "-f", write(tmp_path / "a.yaml", whole()))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr + operator.tail()
     assert "the same as the one that exists" in done.stderr
     changed = whole(failurePolicy="Continue")
     changed["spec"]["tasks"][1]["executor"]["job"]["cpu"] = "75m"
     done = cli.run("plan", "-f", write(tmp_path / "b.yaml", changed))
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr + operator.tail()
     lines = done.stdout.splitlines()
     changes = [each for each in lines if each.startswith(("+", "-")) and each[1:3] not in _SIGNS]
     assert {each[0] + each[1:].strip() for each in changes} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,11 @@ def failed() -> View:
         unit("late", phase="Cancelled", reason="CancelRequested"),
     ]
     parents: dict[str, list[str]] = {"train": [], "evaluate": ["train"], "other": [], "late": []}
-    status = {"phase": "Failed", "reason": "TasksFailed", "message": "1 task failed: train"}
+    status: dict[str, Any] = {
+        "phase": "Failed",
+        "reason": "TasksFailed",
+        "message": "1 task failed: train",
+    }
     return build(
         experiment(parents, startTime=stamp(4100), completionTime=stamp(60), **status), units, NOW
     )
@@ -179,7 +184,10 @@ VIEWS = {
 
 def test_a_plan_says_where_it_is() -> None:
     """Of other successes the message is not worth a line."""
-    said = {"message": "1 task planned, see ConfigMap sft-plan", "phase": "Succeeded"}
+    said: dict[str, Any] = {
+        "message": "1 task planned, see ConfigMap sft-plan",
+        "phase": "Succeeded",
+    }
     for reason, shown in (("Planned", True), ("Succeeded", False)):
         view = build(experiment({"a": []}, reason=reason, **said), [], NOW)
         assert (said["message"] in layout.plain(layout.experiment(view, 80))) == shown

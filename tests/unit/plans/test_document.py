@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,10 @@ from runyard_operator.plans.document import bounded, digest, document
 
 def test_objects_are_yaml_documents_below_comments() -> None:
     """A reader of YAML gets the objects back."""
-    objects = [{"kind": "ConfigMap", "data": {"f": "a\nb\n"}}, {"kind": "Job"}]
+    objects: list[dict[str, Any]] = [
+        {"kind": "ConfigMap", "data": {"f": "a\nb\n"}},
+        {"kind": "Job"},
+    ]
     text = document(["task a", "error: two\nlines"], objects)
     assert text.splitlines()[:4] == ["# task a", "# error: two", "# lines", "---"]
     assert list(yaml.safe_load_all(text)) == objects

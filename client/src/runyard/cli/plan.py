@@ -166,6 +166,7 @@ def _ended(client: KubeClient, copy: Object, deadline: float) -> Object:
     events: queue.Queue[tuple[str, Event]] = queue.Queue()
     watch = Watch(client, EXPERIMENTS, client.namespace, {"fieldSelector": f"metadata.name={name}"})
     pump(watch, events, name)
+    found: Object | None = copy
     try:
         while True:
             _, event = events.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -178,8 +179,9 @@ def _ended(client: KubeClient, copy: Object, deadline: float) -> Object:
                 raise CliError(f"the copy {name} was deleted by somebody else")
     except queue.Empty:
         raise CliError(
-            "the operator has not made the plan in time",
-            "is it running? runyard version",
+            f"the operator has not made the plan in time: the copy {name} is"
+            f" {_phase(found or copy)}",
+            "is the operator running? runyard version",
             TIMED_OUT,
         ) from None
     finally:
