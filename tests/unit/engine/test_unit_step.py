@@ -58,8 +58,9 @@ def test_a_fresh_unit_writes_its_attempt_and_key_before_it_submits() -> None:
 
 def test_a_unit_without_finalizer_gets_it_before_anything_else() -> None:
     """No attempt is begun on a unit that could vanish without its job."""
-    decision = step(unit(finalizer=False), None, NOW)
-    assert decision.status.phase is UnitPhase.QUEUED
+    fresh = unit(finalizer=False)
+    decision = step(fresh, None, NOW)
+    assert decision.status == fresh.status
     assert decision.status.attempts == []
     assert decision.effects == (AddFinalizer(),)
 
@@ -452,7 +453,12 @@ def test_the_second_decision_on_the_same_news_changes_nothing(name: str, fact: F
 @pytest.mark.parametrize("name", STATES)
 @pytest.mark.parametrize("fact", FACTS, ids=str)
 def test_every_status_tells_its_generation_and_fits_the_schema(name: str, fact: Fact) -> None:
-    """ObservedGeneration is current, and the status is valid as the API server reads it."""
+    """ObservedGeneration is current, and the status is valid as the API server reads it.
+
+    But where the finalizer goes on first: that writes no status.
+    """
     view = after(STATES[name], fact)
+    if view.status == STATES[name].status and not view.finalizer:
+        return
     assert view.status.observed_generation == view.generation
     assert type(view.status).model_validate(view.status.to_dict()) == view.status

@@ -31,6 +31,7 @@ from runyard_operator.reconcile import views
 from runyard_operator.reconcile.jobs import KIND, Jobs
 from runyard_operator.reconcile.writer import StaleError, Writer
 
+_SAFE: Final = (effects.AddFinalizer, effects.ReleaseFinalizer)
 _SHORT: Final = timedelta(seconds=pace.COALESCE)
 
 
@@ -132,8 +133,9 @@ class UnitReconciler:
         )
 
     async def _publish(self, writer: Writer, stored: UnitView, decision: UnitDecision) -> None:
-        # What has ended has ended for good: old news about it cannot mislead.
-        acts = any(not isinstance(each, effects.ReleaseFinalizer) for each in decision.effects)
+        # What has ended has ended for good: old news about it cannot mislead. And a finalizer goes
+        # on by a patch that fails on any other version of the object.
+        acts = any(not isinstance(each, _SAFE) for each in decision.effects)
         self._context.point(Point.UNIT_STATUS_BEFORE)
         await writer.publish(stored.status, decision.status, acts=acts)
         self._context.point(Point.UNIT_STATUS_AFTER)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubeflow_trainer_api import models
-
 from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
@@ -45,6 +43,10 @@ def render(target: Target, source: Mapping[str, Any], config: PodConfig) -> Plan
 
 
 def _train_job(target: Target, fields: TrainJobExecutor) -> Manifest:
+    # Hundreds of models, for all that a pod can say: loading them takes longer than the rest of the
+    # operator, and many never need one.
+    from kubeflow_trainer_api import models
+
     name = naming.trainjob_name(target.name, target.attempt)
     resources = template.resources(fields, fields.gpus_per_node)
     trainer = models.TrainerV1alpha1Trainer(

@@ -29,9 +29,9 @@ def step(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
     if waits is not None:
         return waits
     if not unit.finalizer:
-        # Seen again by the event of this very change; the job must never exist without it.
-        decision = status.go_on(unit, now, reasons.QUEUED, "about to be submitted")
-        return replace(decision, effects=(effects.AddFinalizer(),))
+        # Looked at again right after; the job must never exist without it. No status of its own:
+        # the next one says all that this one could.
+        return UnitDecision(unit.status, effects=(effects.AddFinalizer(),))
     return _begin(unit, now)
 
 
