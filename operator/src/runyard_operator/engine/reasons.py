@@ -38,8 +38,6 @@ INPUTS_TOO_LARGE: Final = "InputsTooLarge"
 """The values that stand for `${...}` make a text longer than it may be."""
 SUSPENDED: Final = "Suspended"
 """Suspended: nothing is submitted, and what could be suspended holds nothing."""
-QUEUED: Final = "Queued"
-"""Ready, about to be submitted."""
 RETRYING: Final = "Retrying"
 """An attempt failed, and the next one begins when its backoff is over."""
 
