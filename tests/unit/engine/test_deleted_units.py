@@ -114,6 +114,18 @@ def test_a_unit_that_turns_up_after_its_slot_was_written_off_is_ended() -> None:
     assert plan(written_off, NOW).status.phase is ExperimentPhase.CANCELLED
 
 
+def test_a_late_unit_of_a_deleted_one_is_ended_though_nobody_cancels() -> None:
+    """Its task has ended as Cancelled, and stays so."""
+    rounds = Rounds(experiment(task("a"), task("x")))
+    rounds.settle()
+    before = rounds.view.units
+    rounds.lose("a")
+    rounds.settle()
+    rounds.view = replace(rounds.view, units=before)
+    assert rounds.settle() == {"exp-a": "cancel"}
+    assert rounds.states == {"a": "C", "x": "+"}
+
+
 def test_outputs_that_went_with_a_deleted_unit_skip_whoever_needs_them() -> None:
     """The grandchild cannot start without the value, and its message says why."""
     wants = task("c", "b", env=[{"name": "X", "value": "${tasks.a.outputs.x}"}])

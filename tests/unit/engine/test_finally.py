@@ -133,6 +133,19 @@ def test_the_deadline_stands_still_while_only_it_is_left() -> None:
     assert rounds.phase == "Succeeded"
 
 
+def test_outputs_that_went_with_their_unit_are_empty() -> None:
+    """It runs all the same: it may have to tidy up."""
+    rounds = Rounds(whole())
+    rounds.settle()
+    rounds.end(SUCCEEDED, rows="1", loss="2")
+    rounds.settle()
+    rounds.lose("a")
+    rounds.lose("m[0]")
+    rounds.end()
+    assert rounds.settle() == {"last": "create"}
+    assert (seen(rounds)["ROWS"], seen(rounds)["ALL"]) == ("<>", '["2"]')
+
+
 def test_its_failure_is_a_failure() -> None:
     """The experiment fails although all its tasks succeeded, and names it."""
     rounds = Rounds(experiment(task("a"), **{"finally": [task("z").to_dict()]}))
