@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from sys import intern as _intern
 from typing import Any, Final
 
 from runyard_operator.kube.api import Object
@@ -16,17 +16,18 @@ def compact(obj: Object) -> Object:
     managedFields are a half of a small object and of no use here; the names of the fields are the
     half of the rest, and each decoded object brings its own copy of them.
     """
-    found: Object = _share(obj)
-    found["metadata"].pop("managedFields", None)
+    metadata = {key: each for key, each in obj["metadata"].items() if key != "managedFields"}
+    found: Object = _share({**obj, "metadata": metadata})
     return found
 
 
 def _share(value: Any) -> Any:
+    # Written for speed: each event of each watch comes through here.
     kind = type(value)
+    if kind is str:
+        return _intern(value) if len(value) <= MAX_WORD and value.isalpha() else value
     if kind is dict:
-        return {sys.intern(key): _share(each) for key, each in value.items()}
+        return {_intern(key): _share(each) for key, each in value.items()}
     if kind is list:
         return [_share(each) for each in value]
-    if kind is str and len(value) <= MAX_WORD and value.isalpha():
-        return sys.intern(value)
     return value
