@@ -40,13 +40,21 @@ def task(name: str, *after: str, **more: Any) -> Task:
 
 
 def experiment(
-    *tasks: Task, profiles: Mapping[str, dict[str, Any]] | None = None, **spec: Any
+    *tasks: Task,
+    profiles: Mapping[str, dict[str, Any]] | None = None,
+    last: Sequence[Task] = (),
+    **spec: Any,
 ) -> ExperimentView:
-    """An experiment that nobody has looked at yet, with our finalizer on it."""
+    """An experiment that nobody has looked at yet, with our finalizer on it.
+
+    `last` are its tasks of `finally`.
+    """
     known = {
         name: UsedProfile(name=name, namespace="ns", spec=ProfileSpec.model_validate(each))
         for name, each in (profiles or {}).items()
     }
+    if last:
+        spec["finally"] = [each.to_dict() for each in last]
     model = ExperimentSpec.model_validate({"tasks": [each.to_dict() for each in tasks], **spec})
     try:
         layout = slots.layout("exp", model)

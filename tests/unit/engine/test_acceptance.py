@@ -60,7 +60,7 @@ def test_code_is_staged_once() -> None:
 def test_code_is_staged_also_for_those_who_come_after_nothing(how: str) -> None:
     """Slots that were written off without a unit leave it to the next one to have the code."""
     gated = task("m", approval={}, matrix={"parameters": {"s": ["1"]}})
-    rounds = Rounds(experiment(gated, code=INLINE, **{"finally": [task("z").to_dict()]}))
+    rounds = Rounds(experiment(gated, code=INLINE, last=[task("z")]))
     rounds.settle()
     no = [{"task": "m", "verdict": "Reject"}]
     rounds.edit(**({"approvals": no} if how == "rejected" else {"cancel": True}))
@@ -102,7 +102,7 @@ REFUSED = [
     ),
     (
         "a task of finally without image",
-        experiment(task("a"), **{"finally": [task("z", executor=BARE).to_dict()]}),
+        experiment(task("a"), last=[task("z", executor=BARE)]),
         "InvalidSpec",
         "finally[z] has no image: set it",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.unit.engine.rounds import Rounds
 PAIR = (task("a"), task("b", "a"))
 
 
-def late(seconds: float = 60, **spec: object) -> Rounds:
+def late(seconds: float = 60, **spec: Any) -> Rounds:
     """An experiment with a minute to run, after so many seconds."""
     rounds = Rounds(experiment(*PAIR, activeDeadlineSeconds=60, **spec))
     rounds.settle()

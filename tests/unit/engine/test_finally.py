@@ -148,7 +148,7 @@ def test_outputs_that_went_with_their_unit_are_empty() -> None:
 
 def test_its_failure_is_a_failure() -> None:
     """The experiment fails although all its tasks succeeded, and names it."""
-    rounds = Rounds(experiment(task("a"), **{"finally": [task("z").to_dict()]}))
+    rounds = Rounds(experiment(task("a"), last=[task("z")]))
     rounds.settle()
     rounds.end()
     rounds.settle()
@@ -159,8 +159,8 @@ def test_its_failure_is_a_failure() -> None:
 
 def test_its_failure_stops_no_other_one_and_may_be_allowed() -> None:
     """FailFast is for the tasks of the graph."""
-    last = [task("z", allowFailure=True).to_dict(), task("y").to_dict()]
-    rounds = Rounds(experiment(task("a"), **{"finally": last}))
+    last = [task("z", allowFailure=True), task("y")]
+    rounds = Rounds(experiment(task("a"), last=last))
     rounds.settle()
     rounds.end()
     rounds.settle()
@@ -174,8 +174,8 @@ def test_its_failure_stops_no_other_one_and_may_be_allowed() -> None:
 def test_each_of_them_sees_the_same_result() -> None:
     """The failure of the first one is not the second one's news."""
     env = [{"name": "HOW", "value": "${experiment.phase}"}]
-    last = [task("y").to_dict(), task("z", env=env).to_dict()]
-    rounds = Rounds(experiment(task("a"), maxParallel=1, **{"finally": last}))
+    last = [task("y"), task("z", env=env)]
+    rounds = Rounds(experiment(task("a"), maxParallel=1, last=last))
     rounds.settle()
     rounds.end()
     assert rounds.settle() == {"y": "create"}
@@ -187,9 +187,7 @@ def test_each_of_them_sees_the_same_result() -> None:
 def test_it_has_deadlines_of_its_own() -> None:
     """They are the unit's, as of every task."""
     deadlines = {"activeSeconds": 30, "queuedSeconds": 10}
-    rounds = Rounds(
-        experiment(task("a"), **{"finally": [task("z", deadlines=deadlines).to_dict()]})
-    )
+    rounds = Rounds(experiment(task("a"), last=[task("z", deadlines=deadlines)]))
     rounds.settle()
     rounds.end()
     rounds.settle()
@@ -208,6 +206,6 @@ def test_it_has_deadlines_of_its_own() -> None:
 )
 def test_what_cannot_be_is_refused(last: Any, reason: str, message: str) -> None:
     """No edges among them, and no name twice."""
-    status = plan(experiment(task("a"), **{"finally": [last.to_dict()]}), NOW).status
+    status = plan(experiment(task("a"), last=[last]), NOW).status
     assert (status.phase, status.reason) == ("Failed", reason)
     assert (status.message or "").startswith(message)

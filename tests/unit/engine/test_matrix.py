@@ -82,7 +82,7 @@ def test_a_matrix_that_cannot_be_is_refused_with_its_path(
     """Before anything is made."""
     mine = task("m", matrix=matrix)
     tasks = (task("a"),) if final else (mine,)
-    spec = experiment(*tasks, **{"finally": [mine.to_dict()] if final else []}).spec
+    spec = experiment(*tasks, last=[mine] if final else []).spec
     with pytest.raises(InvalidSpecError, match=message) as error:
         slots.layout("exp", spec)
     assert str(error.value).startswith(f"{'finally' if final else 'tasks'}[m].matrix")
@@ -181,7 +181,7 @@ def test_a_failed_member_leaves_the_others_alone_under_continue() -> None:
 @pytest.mark.parametrize(("own", "whole", "at_once"), [(2, None, 2), (3, 2, 2), (1, 2, 1)])
 def test_the_stricter_max_parallel_counts(own: int, whole: int | None, at_once: int) -> None:
     """A matrix has its own limit, and the experiment's is above it."""
-    spec = {"maxParallel": whole} if whole else {}
+    spec: dict[str, Any] = {"maxParallel": whole} if whole else {}
     rounds = Rounds(experiment(task("m", matrix={**THREE, "maxParallel": own}), **spec))
     most = 0
     while rounds.phase != "Succeeded":

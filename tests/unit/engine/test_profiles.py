@@ -111,8 +111,8 @@ def test_the_unit_has_everything_written_out() -> None:
 
 def test_tasks_of_finally_have_profiles_too() -> None:
     """They inherit as every task does."""
-    last = task("z", profile="gpu", executor=BARE).to_dict()
-    rounds = Rounds(experiment(task("a"), profiles={"gpu": IMAGE}, **{"finally": [last]}))
+    last = task("z", profile="gpu", executor=BARE)
+    rounds = Rounds(experiment(task("a"), profiles={"gpu": IMAGE}, last=[last]))
     rounds.settle()
     rounds.end()
     rounds.settle()

@@ -156,7 +156,7 @@ def test_members_are_taken_over_by_their_values() -> None:
 
 def test_tasks_of_finally_always_run() -> None:
     """They tell of, or tidy up after, this experiment."""
-    last = {"finally": [task("z").to_dict()]}
+    last: dict[str, Any] = {"last": [task("z")]}
     assert anew(rerun(ran(task("a"), **last), task("a"), **last)) == {"z"}
 
 

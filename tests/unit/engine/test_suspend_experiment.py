@@ -126,8 +126,7 @@ def test_what_is_suspended_gives_its_room_to_others() -> None:
 
 def test_a_cancel_ends_a_suspended_experiment() -> None:
     """Also its `finally` runs: nobody has to resume what is over."""
-    last = task("z").to_dict()
-    rounds = Rounds(experiment(*PAIR, **{"finally": [last]}))
+    rounds = Rounds(experiment(*PAIR, last=[task("z")]))
     rounds.settle()
     rounds.edit(suspend=True)
     rounds.settle()
@@ -152,7 +151,7 @@ def test_a_failure_ends_a_suspended_experiment_under_fail_fast() -> None:
 
 def test_tasks_of_finally_wait_for_the_resume() -> None:
     """Suspended means that nothing starts."""
-    rounds = Rounds(experiment(task("a"), **{"finally": [task("z").to_dict()]}))
+    rounds = Rounds(experiment(task("a"), last=[task("z")]))
     rounds.settle()
     rounds.edit(suspend=True)
     rounds.settle()
