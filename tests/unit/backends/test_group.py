@@ -184,9 +184,9 @@ def test_a_sidecar_stays_after_its_command(pod: Pod, code: int) -> None:
 
 def test_a_sidecar_that_was_killed_does_not_run_again(pod: Pod) -> None:
     """One attempt runs each role once, whatever the kubelet starts again."""
-    scripts = {"leader": "true", "worker": "echo ran >> ran; " + FOR_EVER}
+    scripts = {"leader": "true", "worker": "echo ran >> ran; : > ready; " + FOR_EVER}
     first = pod.start("Leader", "worker", **scripts)
-    pod.wait_for("ran")
+    pod.wait_for("ready")
     os.killpg(first.pid, signal.SIGKILL)
     again = pod.start("Leader", "worker", **scripts)
     with pytest.raises(subprocess.TimeoutExpired):

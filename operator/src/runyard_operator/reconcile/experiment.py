@@ -29,7 +29,7 @@ from runyard_operator.reconcile.planning import Planner
 from runyard_operator.reconcile.writer import StaleError, Writer, refresh
 
 KIND: Final = "Experiment"
-SOFT: Final = timedelta(seconds=1)
+SOFT: Final = timedelta(seconds=2)
 """How long a status that only counts on may wait for what else happens."""
 AT_ONCE: Final = 16
 """Units that are created at the same time."""

@@ -149,7 +149,7 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
         return _finish(view, layout, advance, wants, told, now)
     if (foreign := tasks.in_the_way(view, advance.effects)) is not None:
         return _blocked(view, advance, foreign, wants, told, now)
-    phase = _phase(view, layout, advance, exceeded=exceeded)
+    phase = _phase(view, exceeded=exceeded)
     message = status.running_message(advance)
     if phase is ExperimentPhase.SUSPENDED:
         message = standing.suspended_message(view)
@@ -187,12 +187,9 @@ def _deadline(view: ExperimentView, layout: Layout, start: datetime | None) -> d
     return start + timedelta(seconds=seconds)
 
 
-def _phase(
-    view: ExperimentView, layout: Layout, advance: Advance, *, exceeded: bool
-) -> ExperimentPhase:
+def _phase(view: ExperimentView, *, exceeded: bool) -> ExperimentPhase:
     if view.spec.cancel or exceeded:
-        left = outcome.main_ended(layout, advance.phases)
-        return ExperimentPhase.RUNNING if left else ExperimentPhase.CANCELLING
+        return ExperimentPhase.CANCELLING
     return ExperimentPhase.SUSPENDED if standing.is_suspended(view) else ExperimentPhase.RUNNING
 
 
