@@ -206,7 +206,7 @@ REFUSED: list[tuple[str, Manifest, str]] = [
     ),
     (
         "an unknown class of failure",
-        experiment(task(retry={"limit": 1, "on": ["BadLuck"]})),
+        experiment(task(retry={"limit": 1, "failureClasses": ["BadLuck"]})),
         "supported values",
     ),
     ("a retry without a limit", experiment(task(retry={})), "limit: Required value"),
@@ -323,7 +323,7 @@ GOOD: list[tuple[str, Manifest]] = [
                 retry={
                     "limit": 3,
                     "infrastructureLimit": 10,
-                    "on": ["Error", "Timeout"],
+                    "failureClasses": ["Error", "Timeout"],
                     "exitCodes": [1, 255],
                     "backoff": {"seconds": 0, "factor": 3, "maxSeconds": 60, "jitterPercent": 0},
                 },

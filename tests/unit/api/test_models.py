@@ -73,7 +73,7 @@ SCRIPT = {"inline": "echo", "args": ["a"], "entrypoint": "bash"}
 RETRY = {
     "limit": 3,
     "infrastructureLimit": 10,
-    "on": ["Error", "Timeout"],
+    "failureClasses": ["Error", "Timeout"],
     "exitCodes": [1, 255],
     "backoff": {"seconds": 1, "factor": 3, "maxSeconds": 60, "jitterPercent": 0},
 }

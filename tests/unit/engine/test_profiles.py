@@ -96,7 +96,7 @@ def test_the_unit_has_everything_written_out() -> None:
         "gpu": {
             **IMAGE,
             "env": [{"name": "A", "value": "profile"}, {"name": "B", "value": "profile"}],
-            "retry": {"limit": 2, "on": ["Preempted"]},
+            "retry": {"limit": 2, "failureClasses": ["Preempted"]},
         }
     }
     defaults = {"env": [{"name": "B", "value": "defaults"}], "deadlines": {"activeSeconds": 5}}

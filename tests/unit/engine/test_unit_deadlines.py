@@ -123,7 +123,7 @@ def test_a_backend_that_does_not_answer_leads_to_no_verdict(case: str) -> None:
 
 def test_a_timeout_is_tried_again_where_it_may() -> None:
     """The next attempt has the whole time."""
-    view = unit(deadlines={"activeSeconds": 100}, retry={"limit": 1, "on": ["Timeout"]})
+    view = unit(deadlines={"activeSeconds": 100}, retry={"limit": 1, "failureClasses": ["Timeout"]})
     late = NOW + seconds(100)
     view = after(view, None, RUNNING)
     view = after(view, RUNNING, seen(State.ABSENT), now=late)

@@ -37,7 +37,7 @@ SPECS = st.fixed_dictionaries(
             },
             optional={
                 "infrastructureLimit": st.integers(0, 20),
-                "on": st.lists(CLASSES, unique=True, max_size=3),
+                "failureClasses": st.lists(CLASSES, unique=True, max_size=3),
                 "exitCodes": st.lists(st.integers(1, 3), unique=True, max_size=2),
             },
         ),

@@ -80,8 +80,8 @@ def test_by_default_all_but_a_failed_launch_is_tried_again(failure: FailureClass
 def test_only_the_classes_that_are_named_are_tried_again(
     named: FailureClass, failure: FailureClass
 ) -> None:
-    """A list in `on` is complete."""
-    assert waits(fail(retried(on=[named]), failure)) == (named is failure)
+    """A list in `failureClasses` is complete."""
+    assert waits(fail(retried(failureClasses=[named]), failure)) == (named is failure)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_exit_codes_choose_among_errors(
 
 def test_a_refused_submit_is_tried_again_where_it_is_named() -> None:
     """Nothing was launched, and the user expects that this may change."""
-    named = after(unit(retry={"limit": 1, "on": ["LaunchFailed"]}), None, REFUSED)
+    named = after(unit(retry={"limit": 1, "failureClasses": ["LaunchFailed"]}), None, REFUSED)
     assert waits(named)
     unnamed = after(unit(retry={"limit": 1}), None, REFUSED)
     assert unnamed.status.phase is UnitPhase.FAILED

@@ -21,7 +21,8 @@ Combination = Annotated[dict[str, Value], Field(json_schema_extra={"maxPropertie
 class Matrix(ApiModel):
     """All combinations of `parameters`, less those in `exclude`, and then those in `include`.
 
-    Parameters are taken in the order of their names, the last one changing fastest. A member's values stand for `${matrix.NAME}`.
+    Parameters are taken in the order of their names, the last one changing fastest. A member's
+    values stand for `${matrix.NAME}`.
     """
 
     model_config = with_rules(

@@ -68,7 +68,9 @@ class Retry(ApiModel):
         description="Retries after NodeFailure, Preempted, BackendLost and LaunchFailed; `limit`"
         " when unset.",
     )
-    on: Annotated[list[FailureClass], Field(max_length=7, json_schema_extra=SET_LIST)] = Field(
+    failure_classes: Annotated[
+        list[FailureClass], Field(max_length=7, json_schema_extra=SET_LIST)
+    ] = Field(
         default=[],
         description="The classes that are retried; when empty, all but LaunchFailed.",
     )

@@ -37,7 +37,11 @@ def granted(unit: UnitView, attempt: Attempt) -> RetryCounts | None:
 def _wanted(policy: Retry, failure: FailureClass, exit_code: int | None) -> bool:
     if failure is FailureClass.ERROR and policy.exit_codes and exit_code not in policy.exit_codes:
         return False
-    return failure in policy.on if policy.on else failure is not FailureClass.LAUNCH_FAILED
+    return (
+        failure in policy.failure_classes
+        if policy.failure_classes
+        else failure is not FailureClass.LAUNCH_FAILED
+    )
 
 
 def _infrastructure_limit(policy: Retry) -> int:
