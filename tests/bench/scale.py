@@ -124,10 +124,15 @@ async def _multiply(kubeconfig: Path, model: Mapping[str, Any], copies: int) -> 
 
 def install(cluster: Cluster, namespace: str) -> None:
     """The CRDs, and a namespace."""
+    serve_crds(cluster)
+    cluster.kubectl("create", "namespace", namespace)
+
+
+def serve_crds(cluster: Cluster) -> None:
+    """Installs the CRDs and waits until they are served."""
     cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
     # kubectl's own wait gives up on a CRD that has no conditions yet.
     until(lambda: _established(cluster), "the CRDs are served", timeout=120, interval=0.5)
-    cluster.kubectl("create", "namespace", namespace)
 
 
 def _established(cluster: Cluster) -> bool:
