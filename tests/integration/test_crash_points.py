@@ -76,7 +76,7 @@ class Mortal:
         """Does something, waits until the operator has died of it, and starts it again."""
         self._file.write_text(point, encoding="utf-8")
         act()
-        assert self.process.died() == EXIT_CODE, self.process.tail()
+        assert self.process.ended() == EXIT_CODE, self.process.tail()
         self.process.start(wait_ready=False)
 
 

@@ -124,7 +124,11 @@ BIGGEST: dict[str, Callable[[], Manifest]] = {
         MAX_TASKS,
     ),
     "retries": lambda: everywhere(
-        retry={"limit": 1000, "exitCodes": list(range(1, 65)), "failureClasses": ["Error", "Timeout"]},
+        retry={
+            "limit": 1000,
+            "exitCodes": list(range(1, 65)),
+            "failureClasses": ["Error", "Timeout"],
+        },
         outputs=[{"name": f"o{index}"} for index in range(32)],
     )(MAX_TASKS),
     "arguments": lambda: fitted(

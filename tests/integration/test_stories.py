@@ -1,6 +1,6 @@
 """Ways in which other bridges to a scheduler have gone wrong, on a real API server.
 
-T1, T2, T3 and T6 are told by the conformance suite of the backends, T7 by the tests of the watches.
+The page docs/stories.md says where each of the stories T1 to T15 is tested.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ async def test_t13_a_backend_concludes_nothing_from_an_error(
 def test_t14_units_that_run_cost_no_lists(
     kube: Kubectl, line: Faulty, behind: OperatorProcess
 ) -> None:
-    """T14: running units are watched, by label, and not asked for, however often looked at."""
+    """T4, T14: running units are watched, by label, and not asked for, however often looked at."""
     count = 12
     tasks = [job(f"t{number}", "true") for number in range(count)]
     kube.apply(experiment("many", *tasks))

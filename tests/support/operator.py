@@ -87,14 +87,6 @@ class OperatorProcess:
         """The exit code of a process that ends by itself."""
         if self._process is None:
             raise AssertionError("the operator was not started")
-        code = self._process.wait(timeout=60)
-        self._process = None
-        return code
-
-    def died(self) -> int:
-        """Waits until it ends by itself, and returns the exit code."""
-        if self._process is None:
-            return 0
         code = self._process.wait(timeout=180)
         self._process = None
         return code

@@ -25,3 +25,15 @@ def test_links_lead_to_files(page: Path) -> None:
     text = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_each_story_is_tested_where_the_page_says() -> None:
+    """All fifteen are there, and each file and name that is given exists."""
+    text = (ROOT / "docs" / "stories.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (T\d+) \|.*\| ([^|]+) \|$", text, re.MULTILINE))
+    assert list(rows) == [f"T{number}" for number in range(1, 16)]
+    for story, cell in rows.items():
+        for place in re.findall(r"`([^`]+)`", cell):
+            file, _, name = place.partition("::")
+            code = (ROOT / file).read_text(encoding="utf-8")
+            assert f"def {name}(" in code if name else re.search(rf"\b{story}\b", code), place

@@ -108,7 +108,7 @@ def huge(ended: UnitPhase, message: str) -> ExperimentView:
 )
 @pytest.mark.parametrize("ended", [UnitPhase.FAILED, UnitPhase.SKIPPED, UnitPhase.RUNNING])
 def test_the_status_of_ten_thousand_units_fits(ended: UnitPhase, letter: str) -> None:
-    """Also with the longest messages in both lists, and with conditions of every kind."""
+    """T11: also with the longest messages in both lists, and with conditions of every kind."""
     view = huge(ended, letter * 4096)
     status = plan(view, LATER).status
     assert status.counts is not None

@@ -186,6 +186,6 @@ def test_a_clock_that_is_set_back_ends_nothing(case: str) -> None:
 
 
 def test_without_deadlines_patience_has_no_end() -> None:
-    """Days in a queue are normal."""
+    """T15: days in a queue are normal."""
     view = after(unit(), None, Submitted(JOB, "d"), WAITING)
     assert step(view, WAITING, NOW + timedelta(days=300)).effects == ()

@@ -203,7 +203,7 @@ def test_the_phase_follows_the_job(state: State, phase: UnitPhase) -> None:
 
 
 def test_unreachable_is_a_condition_and_never_a_phase() -> None:
-    """Without a clear answer everything but BackendReachable stays as it is."""
+    """T2: without a clear answer everything but BackendReachable stays as it is."""
     before = running()
     view = after(before, seen(State.UNKNOWN, message="timeout"), now=LATER)
     assert condition(view, "BackendReachable").status == "False"
@@ -286,7 +286,7 @@ def test_a_failed_job_fails_with_class_exit_code_and_last_lines() -> None:
 
 
 def test_a_failure_without_class_is_an_error() -> None:
-    """Success is an allow-list, and so is every special failure."""
+    """T6: success is an allow-list, and so is every special failure."""
     view = after(running(), seen(State.FAILED))
     assert (view.status.reason, attempt(view).failure_class) == ("Error", FailureClass.ERROR)
 
