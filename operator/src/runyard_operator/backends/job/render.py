@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from runyard.api.executor import JobExecutor
@@ -12,7 +13,7 @@ from runyard_operator.backends.planning import plan
 from runyard_operator.backends.pods import group, template
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.labels import labels, marks
-from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.pods.template import PodConfig, Staged
 from runyard_operator.engine import reasons
 
 CONTAINER: Final = "main"
@@ -34,18 +35,17 @@ def render(target: Target, config: PodConfig) -> Plan:
             " or in the profile",
         )
     staged = template.stage(target)
-    sidecars, containers = _containers(target, fields)
+    bare = template.is_bare(target.spec)
+    sidecars, containers = _containers(target, fields, staged)
+    first = [] if bare else [template.init_container(target.spec, staged, config)]
     pod: Manifest = {
         "metadata": {"labels": labels(target), "annotations": marks(target)},
         "spec": {
             "restartPolicy": "Never",
             **template.pod_fields(fields, config),
-            "initContainers": [
-                template.init_container(target.spec, staged, config),
-                *sidecars,
-            ],
+            **({"initContainers": [*first, *sidecars]} if first or sidecars else {}),
             "containers": containers,
-            "volumes": template.volumes(target.spec, fields, staged),
+            "volumes": template.volumes(target.spec, fields, staged, bare=bare),
         },
     }
     job: Manifest = {
@@ -70,11 +70,15 @@ def render(target: Target, config: PodConfig) -> Plan:
     return plan(target, staged, [job])
 
 
-def _containers(target: Target, fields: JobExecutor) -> tuple[list[Manifest], list[Manifest]]:
+def _containers(
+    target: Target, fields: JobExecutor, staged: Staged
+) -> tuple[list[Manifest], list[Manifest]]:
     """The sidecars and the containers of the task; the first container is the leader's."""
     spec = target.spec
     if spec.group is None:
-        return [], [_container(target, fields, CONTAINER, command(spec, target.name))]
+        mounts = template.bare_mounts(staged) if template.is_bare(spec) else []
+        words = command(spec, target.name)
+        return [], [_container(target, fields, CONTAINER, words, mounts=mounts)]
     leader, *others = spec.group.roles
 
     def made(name: str, role: Role) -> Manifest:
@@ -89,14 +93,19 @@ def _containers(target: Target, fields: JobExecutor) -> tuple[list[Manifest], li
 
 
 def _container(
-    target: Target, fields: JobExecutor, name: str, words: list[str], role: Role | None = None
+    target: Target,
+    fields: JobExecutor,
+    name: str,
+    words: list[str],
+    role: Role | None = None,
+    mounts: Sequence[Manifest] = (),
 ) -> Manifest:
     found: Manifest = {
         "name": name,
         "image": fields.image,
         "command": words,
         "env": template.environment(target, role),
-        **template.container_fields(fields),
+        **template.container_fields(fields, mounts),
     }
     resources = template.resources(fields, fields.gpus)
     if resources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ INIT_CONTAINER: Final = "runyard-code"
 JOB_VOLUME: Final = "runyard-job"
 CODE_VOLUME: Final = "runyard-code"
 SCRIPTS_VOLUME: Final = "runyard-scripts"
+BARE_FOLDERS: Final = {"runyard-work": CODE_DIR, "runyard-outputs": OUTPUTS_DIR}
+"""Volumes for the folders that an init container would make."""
 IN_CODE: Final = "/runyard/in/code"
 IN_SCRIPTS: Final = "/runyard/in/scripts"
 GPU: Final = "nvidia.com/gpu"
@@ -86,9 +88,23 @@ def _inline_scripts(target: Target) -> Iterator[tuple[str, str]]:
             yield script_name(spec, target.name, role), role.script.inline
 
 
-def volumes(spec: UnitSpec, fields: PodFields, staged: Staged) -> list[Fragment]:
-    """The pod's volumes: Runyard's, then the task's."""
+def is_bare(spec: UnitSpec) -> bool:
+    """Whether a Job needs no init container: there is nothing to unpack, to check or to prepare.
+
+    A script alone is mounted from its ConfigMap, and the folders are volumes. It saves the start of
+    a container, more than a second, and the operator's image on the node.
+    """
+    return spec.code is None and spec.group is None
+
+
+def volumes(
+    spec: UnitSpec, fields: PodFields, staged: Staged, *, bare: bool = False
+) -> list[Fragment]:
+    """The pod's volumes: Runyard's, then the task's; for `bare` see `is_bare`."""
     found: list[Fragment] = [{"name": JOB_VOLUME, "emptyDir": {}}]
+    if bare:
+        # Not sub-paths of one volume: the kubelet makes those for root alone.
+        found += [{"name": name, "emptyDir": {}} for name in BARE_FOLDERS]
     if staged.code is not None:
         source: Fragment = {"name": staged.code.name, "items": staged.code.items}
         found.append({"name": CODE_VOLUME, "configMap": source})
@@ -214,12 +230,23 @@ def resources(fields: PodFields, gpus: int | None) -> Fragment:
     return {name: values for name, values in parts.items() if values}
 
 
-def container_fields(fields: PodFields) -> Fragment:
+def bare_mounts(staged: Staged) -> list[Fragment]:
+    """Where a container of a pod without an init container finds its folders and its script."""
+    found: list[Fragment] = [
+        {"name": name, "mountPath": folder} for name, folder in BARE_FOLDERS.items()
+    ]
+    if staged.scripts is not None:
+        found.append({"name": SCRIPTS_VOLUME, "mountPath": SCRIPTS_DIR, "readOnly": True})
+    return found
+
+
+def container_fields(fields: PodFields, mounts: Sequence[Fragment] = ()) -> Fragment:
     """What the main container has whatever its executor: its folder, mounts, last words."""
     found: Fragment = {
         "workingDir": CODE_DIR,
         "volumeMounts": [
             {"name": JOB_VOLUME, "mountPath": JOB_DIR},
+            *mounts,
             *(
                 {k: v for k, v in each.to_dict().items() if v is not False}
                 for each in fields.volume_mounts
