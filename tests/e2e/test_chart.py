@@ -96,6 +96,8 @@ def test_an_experiment_survives_the_operators_pod(kube: Kubectl) -> None:
     kube.run("delete", *pods, "--force", "--grace-period=0")
     assert phase(ended(kube, "inside")) == "Succeeded"
     kube.run("delete", EXPERIMENT, "inside", "--timeout=180s")
+    kube.apply(manifest("brief", job("only", "true"), ttlSecondsAfterFinished=1))
+    eventually(lambda: kube.get(EXPERIMENT, "brief") is None, "its time to live is over")
     eventually(lambda: not kube.list("jobs,trainjobs,trainingruntimes"), "nothing is left")
 
 

@@ -256,3 +256,15 @@ def test_events_tell_where_people_should_look(kube: Kubectl, operator: OperatorP
     assert reasons("told") == list(dict.fromkeys(reasons("told")))
     assert reasons("told-bad") == ["Failed"]
     assert reasons("told-good") == []
+
+
+def test_a_time_to_live_removes_all_that_was_made(kube: Kubectl, operator: OperatorProcess) -> None:
+    """Only once it has ended; what it owned goes with it."""
+    kube.apply(experiment("brief", job("only", "true"), ttlSecondsAfterFinished=2))
+    kube.apply(experiment("stays", job("only", "true")))
+    with Kubelet(kube):
+        finished(kube, "stays")
+        eventually(lambda: kube.get(EXPERIMENT, "brief") is None, "the experiment is deleted")
+        eventually(lambda: kube.get(UNIT, "brief-only") is None, "its unit is gone")
+        eventually(lambda: kube.get("jobs", "brief-only-1") is None, "its Job is gone")
+    assert kube.get(UNIT, "stays-only") is not None

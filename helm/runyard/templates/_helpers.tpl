@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "runyard.namespacedRules" -}}
 - apiGroups: [runyard.dev]
   resources: [experiments]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [runyard.dev]
   resources: [executionunits]
   verbs: [get, list, watch, create, patch, delete]

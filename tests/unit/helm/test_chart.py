@@ -14,7 +14,7 @@ from tests.support.helm import CHART, NAMESPACE, ROOT, grants, helm, of_kind, re
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
 NAMESPACED = {
-    "experiments.runyard.dev": ["get", "list", "patch", "watch"],
+    "experiments.runyard.dev": ["delete", "get", "list", "patch", "watch"],
     "executionunits.runyard.dev": ["create", "delete", "get", "list", "patch", "watch"],
     "experiments/status.runyard.dev": ["patch"],
     "executionunits/status.runyard.dev": ["patch"],
