@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.cluster import Cluster, running_cluster
+from tests.support import crds
 from tests.support.experiments import TERMINAL, experiment, job, phase
 from tests.support.kubectl import Kubectl
 from tests.support.kubelet import Kubelet
@@ -30,7 +31,6 @@ from tests.support.operator import OperatorProcess
 from tests.support.waiting import eventually
 
 WRITES = frozenset({"create", "update", "patch", "delete"})
-CRDS = Path(__file__).parents[2] / "crds"
 
 
 def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
@@ -98,8 +98,7 @@ def measure(cluster: Cluster, runs: int, length: int) -> list[str]:
     """Runs chains of `length` tasks one after the other and returns the table's rows."""
     with cluster.fresh_namespace(wait=False) as namespace, tempfile.TemporaryDirectory() as folder:
         kube = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        kube.run("apply", "--server-side", "-f", str(CRDS))
-        kube.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+        crds.install(kube)
         operator = OperatorProcess(
             cluster.kubeconfig, Path(folder) / "operator.log", namespaces=(namespace,)
         )

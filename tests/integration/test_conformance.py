@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from runyard_operator.backends.trainjob.backend import TrainJobBackend
 from runyard_operator.conformance import suite
 from runyard_operator.kube import load_configuration
 from testbed.artefacts import Artefacts
+from tests.support import crds
 from tests.support.incluster_harness import BadLine, InClusterHarness, TrainJobHarness
 from tests.support.kubectl import Kubectl
 from tests.support.waiting import eventually
@@ -27,11 +27,7 @@ TRAINER = "manifests/trainer"
 @pytest.fixture(scope="module")
 def place(cluster: Any) -> Iterator[Kubectl]:
     """A namespace for all checks, with our CRDs; each check makes a unit of its own in it."""
-    crds = Path(__file__).parents[2] / "crds"
-    with cluster.fresh_namespace(wait=False) as namespace:
-        kube = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        kube.run("apply", "--server-side", "--force-conflicts", "-f", str(crds))
-        kube.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crds))
+    with crds.installed(cluster) as kube:
         yield kube
 
 

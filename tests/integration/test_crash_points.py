@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runyard_operator.points import Point
-from tests.support import audit
+from tests.support import audit, crds
 from tests.support.experiments import EXPERIMENT, UNIT, experiment, finished, job, phase
 from tests.support.kubectl import Kubectl
 from tests.support.kubelet import Kubelet
@@ -83,11 +83,7 @@ class Mortal:
 @pytest.fixture(scope="module")
 def place(cluster: Any) -> Iterator[Kubectl]:
     """A namespace for all points, with our CRDs."""
-    crds = Path(__file__).parents[2] / "crds"
-    with cluster.fresh_namespace(wait=False) as namespace:
-        kube = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-        kube.run("apply", "--server-side", "--force-conflicts", "-f", str(crds))
-        kube.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crds))
+    with crds.installed(cluster) as kube:
         yield kube
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from runyard.api.code import Code
 from runyard.api.constants import API_VERSION
 from runyard_operator.backends.base import Backend, Unreachable
 from runyard_operator.context import Context
@@ -23,7 +24,7 @@ from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound, Unav
 from runyard_operator.kube.resources import Ref
 from runyard_operator.points import Point
 from runyard_operator.queue import Key
-from runyard_operator.reconcile import code, manifests, views
+from runyard_operator.reconcile import code, manifests
 from runyard_operator.reconcile.gathering import UNIT, Gatherer
 from runyard_operator.reconcile.planning import Planner
 from runyard_operator.reconcile.writer import StaleError, Writer, refresh
@@ -112,7 +113,7 @@ class ExperimentReconciler:
                     await writer.release_finalizer()
                     self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
                 case effects.StageCode():
-                    await self._stage(writer.obj)
+                    await self._stage(writer.obj, view.spec.code)
                 case effects.RenderPlan():
                     return await self._plan(writer.obj, view)
                 case effects.UpdateUnit():
@@ -147,8 +148,7 @@ class ExperimentReconciler:
             raise Unavailable(error.message) from error
         return Planned(rendered.config_map, rendered.digest, rendered.problems)
 
-    async def _stage(self, obj: Object) -> None:
-        source = views.experiment_spec(obj).code
+    async def _stage(self, obj: Object, source: Code | None) -> None:
         manifest = code.config_map(source, obj) if source else None
         if manifest is not None:
             manager = f"runyard-experiment-{obj['metadata']['uid']}"

@@ -137,10 +137,11 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
     going = not (view.spec.suspend or view.spec.cancel)
     resumed = going and standing.written(view, conditions.SUSPENDED)
     start = now if resumed else view.status.start_time
-    deadline = _deadline(view, layout, start)
+    advance = tasks.look(view, layout)
+    deadline = _deadline(view, layout, advance, start)
     passed = deadline is not None and now >= deadline
     exceeded = passed or standing.written(view, conditions.DEADLINE_EXCEEDED)
-    advance = tasks.Stepper(view, layout, exceeded=exceeded).run()
+    tasks.Stepper(view, layout, advance, exceeded=exceeded).run()
     told = status.progressing(view, layout, advance)
     told["start_time"] = start or now
     wants = standing.wants(view, layout, advance, exceeded=exceeded)
@@ -176,13 +177,15 @@ def _anything_left(view: ExperimentView) -> bool:
     return any(map(tasks.is_on_its_way, view.units.values()))
 
 
-def _deadline(view: ExperimentView, layout: Layout, start: datetime | None) -> datetime | None:
+def _deadline(
+    view: ExperimentView, layout: Layout, advance: Advance, start: datetime | None
+) -> datetime | None:
     """When the whole experiment must be over; no clock runs while it is suspended or `finally` is
     all that is left."""
     seconds = view.spec.active_deadline_seconds
     if seconds is None or start is None or standing.is_suspended(view):
         return None
-    if outcome.main_ended(layout, tasks.look(view, layout).phases):
+    if outcome.main_ended(layout, advance.before):
         return None
     return start + timedelta(seconds=seconds)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from runyard.api.experiment import FailedTask, Verdict
 from runyard.api.task import Dependency, Task
-from runyard.api.unit import UnitPhase
+from runyard.api.unit import UnitPhase, UnitSpec
 from runyard_operator.engine import effects, graph, reasons, record, references
 from runyard_operator.engine.experiment import outcome
 from runyard_operator.engine.experiment.making import Maker
@@ -64,13 +64,16 @@ def look(view: ExperimentView, layout: Layout) -> Advance:
 class Stepper:
     """One pass over all tasks, parents first, so that a skip reaches its descendants at once.
 
-    `exceeded` says that the deadline of the whole experiment has passed.
+    `advance` is what `look` found. `exceeded` says that the deadline of the whole experiment has
+    passed.
     """
 
-    def __init__(self, view: ExperimentView, layout: Layout, *, exceeded: bool) -> None:
+    def __init__(
+        self, view: ExperimentView, layout: Layout, advance: Advance, *, exceeded: bool
+    ) -> None:
         self._view = view
         self._layout = layout
-        self._advance = look(view, layout)
+        self._advance = advance
         self._ending = view.spec.cancel or exceeded
         phases = self._advance.phases
         self._culprit = outcome.fail_fast(view.spec, layout, phases)
@@ -84,8 +87,8 @@ class Stepper:
         )
         self._maker = Maker(view, layout, self._advance.before, result)
 
-    def run(self) -> Advance:
-        """The whole pass."""
+    def run(self) -> None:
+        """The whole pass; what it wants is in `advance`."""
         for place in self._layout.main:
             self._steer(place, ending=self._ending or self._culprit is not None)
             self._start(place)
@@ -95,7 +98,6 @@ class Stepper:
                 unmade = self._unmade(place)
                 if unmade and self._may_begin(place, unmade):
                     self._make(place, unmade)
-        return self._advance
 
     def _unmade(self, place: TaskSlots) -> list[Slot]:
         return [slot for slot in place.slots if self._advance.states[slot] == record.NOT_MADE]
@@ -157,14 +159,14 @@ class Stepper:
 
     def _may_begin(self, place: TaskSlots, unmade: list[Slot]) -> bool:
         """Whether a person has anything against it."""
-        name = place.task.name
-        given = next((each for each in self._view.spec.approvals if each.task == name), None)
-        if place.task.approval is not None and given is None:
-            self._advance.awaiting.append(name)
-            return False
         if place.task.approval is None:
             return not self._is_suspended(place.task)
-        if given is not None and given.verdict is Verdict.REJECT:
+        name = place.task.name
+        given = next((each for each in self._view.spec.approvals if each.task == name), None)
+        if given is None:
+            self._advance.awaiting.append(name)
+            return False
+        if given.verdict is Verdict.REJECT:
             message = f"rejected: {given.message}" if given.message else "rejected by its approver"
             self._skip(place, unmade, reasons.APPROVAL_REJECTED, message)
             return False
@@ -179,7 +181,7 @@ class Stepper:
                 continue
             except references.TooLongError as error:
                 spec = self._maker.skipped(slot, reasons.INPUTS_TOO_LARGE, str(error))
-            self._create(slot, spec_effect=self._maker.effect(slot, spec))
+            self._create(slot, spec)
             self._busy[slot.task] += 1
 
     def _room(self, place: TaskSlots) -> int:
@@ -191,8 +193,8 @@ class Stepper:
             room = min(room, limit - self._busy[place.task.name])
         return max(room, 0)
 
-    def _create(self, slot: Slot, *, spec_effect: effects.CreateUnit) -> None:
-        self._advance.effects.append(spec_effect)
+    def _create(self, slot: Slot, spec: UnitSpec) -> None:
+        self._advance.effects.append(self._maker.effect(slot, spec))
         self._advance.made += 1
 
     def _skip(self, place: TaskSlots, slots: list[Slot], reason: str, message: str) -> None:
@@ -205,7 +207,7 @@ class Stepper:
             return
         for slot in slots:
             spec = self._maker.skipped(slot, reason, message)
-            self._create(slot, spec_effect=self._maker.effect(slot, spec))
+            self._create(slot, spec)
             self._advance.phases[slot] = UnitPhase.SKIPPED
 
     def _never(self, slots: list[Slot], phase: UnitPhase) -> None:
