@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from testbed.cluster import Cluster, running_cluster
+from tests.support import crds
 from tests.support.examples import FOLDER
 from tests.support.helm import CHART, NAMESPACE, helm
 from tests.support.kubectl import Kubectl
@@ -55,7 +56,7 @@ def install(cluster: Cluster, *options: str, chart: Path = CHART) -> None:
     command = ["upgrade", "--install", "runyard", str(chart), "--namespace", NAMESPACE]
     done = helm(*command, "--create-namespace", *options, kubeconfig=cluster.kubeconfig)
     assert done.returncode == 0, done.stderr
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", *CRDS)
+    crds.wait_served(Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, NAMESPACE))
 
 
 def operators_objects(users: Kubectl) -> str:

@@ -28,6 +28,11 @@ def install(kubectl: Kubectl) -> None:
     """
     strict = ("--validate=strict", "--warnings-as-errors")
     kubectl.run("apply", "--server-side", "--force-conflicts", *strict, "-f", str(CRDS))
+    wait_served(kubectl)
+
+
+def wait_served(kubectl: Kubectl) -> None:
+    """Waits until the CRDs are served, whoever has installed them."""
     # kubectl stumbles over a CRD that was made a moment ago and has no conditions at all yet.
     served = ("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
     eventually(lambda: kubectl.result(*served).returncode == 0, "the CRDs are served")
