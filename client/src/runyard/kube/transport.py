@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -27,6 +28,7 @@ from runyard.kube.kubeconfig import Access
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
 _CHUNK: Final = 65536
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 Query = Mapping[str, str]
 
@@ -61,20 +63,23 @@ class Transport:
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout: float = READ_SECONDS,
+        headers: Mapping[str, str] = _NONE,
     ) -> Response:
         """Sends one request and reads the whole answer.
+
+        `headers` come beside the usual ones, or in their place.
 
         Raises:
             ApiError: the server refused.
             UnreachableError: no answer came.
         """
         try:
-            return self._request(method, path, query, body, content_type, timeout)
+            return self._request(method, path, query, body, content_type, timeout, headers)
         except ApiError as error:
             if error.code != 401 or self.access.user.exec is None:
                 raise
             self._renew()
-            return self._request(method, path, query, body, content_type, timeout)
+            return self._request(method, path, query, body, content_type, timeout, headers)
 
     def close(self) -> None:
         """Closes the connections that wait for a next request."""
@@ -91,17 +96,18 @@ class Transport:
         body: bytes | None,
         content_type: str,
         timeout: float,
+        headers: Mapping[str, str],
     ) -> Response:
         connection, reused = self._connection(timeout)
         try:
-            response = self._send(connection, method, path, query, body, content_type)
+            response = self._send(connection, method, path, query, body, content_type, headers)
         except UnreachableError:
             connection.close()
             if not reused:
                 raise
             # The server may close an idle connection at any moment; a fresh one tells the truth.
             self.close()
-            return self._request(method, path, query, body, content_type, timeout)
+            return self._request(method, path, query, body, content_type, timeout, headers)
         try:
             with translated(self.access):
                 data = response.read()
@@ -117,7 +123,44 @@ class Transport:
             raise api_error(response.status, data, method, path)
         return Response(response.status, data)
 
-    def stream(self, path: str, query: Query | None = None, idle: float = READ_SECONDS) -> Stream:
+    def send(
+        self,
+        path: str,
+        body: Iterator[bytes],
+        size: int,
+        timeout: float = READ_SECONDS,
+        headers: Mapping[str, str] = _NONE,
+    ) -> Response:
+        """Sends `size` bytes by PUT, piece by piece, on a connection of its own.
+
+        Raises:
+            ApiError: the server refused; perhaps before it had read all.
+            UnreachableError: no answer came.
+        """
+        connection = self._new(timeout)
+        usual = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        try:
+            self._begin(connection, "PUT", path, None, {**usual, **headers})
+            with translated(self.access):
+                # Who refuses closes, often in the middle of the body: the answer is there to read.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    for piece in body:
+                        connection.send(piece)
+                response = connection.getresponse()
+                data = response.read()
+        finally:
+            connection.close()
+        if not 200 <= response.status < 300:
+            raise api_error(response.status, data, "PUT", path)
+        return Response(response.status, data)
+
+    def stream(
+        self,
+        path: str,
+        query: Query | None = None,
+        idle: float = READ_SECONDS,
+        headers: Mapping[str, str] = _NONE,
+    ) -> Stream:
         """Opens an answer that is read line by line while it comes.
 
         `idle` is the longest silence in seconds before the connection counts as dead.
@@ -128,8 +171,8 @@ class Transport:
         """
         connection = self._new(idle)
         try:
-            response = self._send(connection, "GET", path, query, None, "")
-            if response.status != 200:
+            response = self._send(connection, "GET", path, query, None, "", headers)
+            if response.status not in (200, 206):
                 with translated(self.access):
                     data = response.read()
                 raise api_error(response.status, data, "GET", path)
@@ -146,20 +189,32 @@ class Transport:
         query: Query | None,
         body: bytes | None,
         content_type: str,
+        headers: Mapping[str, str],
     ) -> http.client.HTTPResponse:
+        if body is not None:
+            usual = {"Content-Type": content_type, "Content-Length": str(len(body))}
+            headers = {**usual, **headers}
+        self._begin(connection, method, path, query, headers, body)
+        with translated(self.access):
+            return connection.getresponse()
+
+    def _begin(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Query | None,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> None:
         target = self._base.path.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
-        headers = self._authorised().headers
+        own = {"User-Agent": f"runyard/{__version__}", "Accept": "application/json, */*"}
+        authorised = self._authorised().headers
         with translated(self.access):
             connection.putrequest(method, target)
-            connection.putheader("User-Agent", f"runyard/{__version__}")
-            connection.putheader("Accept", "application/json, */*")
-            for name, value in headers:
+            for name, value in (*{**own, **headers}.items(), *authorised):
                 connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("Content-Type", content_type)
-                connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
-            return connection.getresponse()
 
     def _connection(self, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:
