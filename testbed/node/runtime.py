@@ -113,6 +113,8 @@ def _kubelet_config(home: Home) -> dict[str, Any]:
         # Nothing can be pulled again, and a full disk is the owner's to see to.
         "imageGCHighThresholdPercent": 100,
         "imageMinimumGCAge": "24h",
+        # Logs stay whole: the default rotates, and forgets, after 10 MB.
+        "containerLogMaxSize": "512Mi",
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "maxPods": 200,
         "serializeImagePulls": False,
