@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from runyard.api.backend import BackendSpec
 from runyard.api.base import ApiModel, Condition
-from runyard.api.code import Code, InlineFile
-from runyard.api.executor import Executor, ExecutorDefaults, JobExecutor, TrainJobExecutor
+from runyard.api.code import Code, CodeBundle, CodeGit, CodePvc, CodeUri, InlineFile
+from runyard.api.executor import (
+    Executor,
+    ExecutorDefaults,
+    JobExecutor,
+    RayExecutor,
+    TrainJobExecutor,
+)
 from runyard.api.experiment import (
     ExperimentPhase,
     ExperimentSpec,
@@ -26,7 +32,9 @@ from runyard.api.experiment import (
     UsedProfile,
     Verdict,
 )
+from runyard.api.launcher import FaultTolerance, Launcher, Nsys, Torchrun
 from runyard.api.matrix import Matrix
+from runyard.api.packages import Artifact, Packages
 from runyard.api.policy import Backoff, Deadlines, FailureClass, Retry
 from runyard.api.profile import ProfileSpec, TaskDefaults
 from runyard.api.task import (
@@ -34,13 +42,11 @@ from runyard.api.task import (
     Approval,
     Dependency,
     Group,
-    Launcher,
     Output,
     Role,
     Script,
     SuccessPolicy,
     Task,
-    Torchrun,
     When,
 )
 from runyard.api.unit import (
@@ -64,10 +70,15 @@ __all__ = [
     "AfterPolicy",
     "ApiModel",
     "Approval",
+    "Artifact",
     "Attempt",
     "BackendSpec",
     "Backoff",
     "Code",
+    "CodeBundle",
+    "CodeGit",
+    "CodePvc",
+    "CodeUri",
     "Condition",
     "Deadlines",
     "Dependency",
@@ -79,6 +90,7 @@ __all__ = [
     "FailedTask",
     "FailureClass",
     "FailurePolicy",
+    "FaultTolerance",
     "Gate",
     "Group",
     "Handle",
@@ -88,11 +100,14 @@ __all__ = [
     "Matrix",
     "Member",
     "Mode",
+    "Nsys",
     "Output",
     "OutputValue",
+    "Packages",
     "Param",
     "PlanStatus",
     "ProfileSpec",
+    "RayExecutor",
     "RerunOf",
     "Retry",
     "RetryCounts",

@@ -54,6 +54,14 @@ def map_by(*keys: str) -> dict[str, Any]:
 SET_LIST: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 INT64: dict[str, Any] = {"format": "int64"}
+FreeForm = Annotated[
+    dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+]
+"""An object of Kubernetes' own, as its API reference has it; the API server checks it when the
+child is made, and `mode: Plan` beforehand."""
+DIGEST = r"^sha256:[0-9a-f]{64}$"
+Digest = Annotated[str, Field(pattern=DIGEST, max_length=71)]
+"""`sha256:` and 64 hexadecimal digits."""
 
 Name = Annotated[str, Field(pattern=DNS_LABEL, min_length=1, max_length=63)]
 """A DNS label that begins with a letter, at most 63 characters."""

@@ -26,6 +26,7 @@ JOB_DIR: Final = "/nemo_run"
 CODE_DIR: Final = f"{JOB_DIR}/code"
 SCRIPTS_DIR: Final = f"{JOB_DIR}/scripts"
 OUTPUTS_DIR: Final = f"{JOB_DIR}/outputs"
+PACKAGES_DIR: Final = f"{JOB_DIR}/packages"
 
 LABEL_MEMBER: Final = f"{GROUP}/member"
 """The index of a matrix member, on its ExecutionUnit."""
@@ -40,3 +41,13 @@ holds 4096 bytes for a container, framing included."""
 MAX_INLINE_CODE_BYTES: Final = 900_000
 """All inline files together, in bytes: a ConfigMap holds 1,048,576 decoded bytes, an etcd value
 about 1.5 MiB, and an Experiment holds the same text once more."""
+
+CHUNK_BYTES: Final = 1_000_000
+"""Bytes of a bundle's archive in one ConfigMap, the last one aside."""
+MAX_CONFIGMAP_BUNDLE_BYTES: Final = 3_000_000
+"""A bundle up to this size lies in ConfigMaps, a bigger one in the code store."""
+MAX_BUNDLE_BYTES: Final = 10_000_000_000
+LABEL_BUNDLE: Final = f"{GROUP}/bundle"
+"""On the ConfigMaps of a bundle: the first 16 hexadecimal digits of its digest."""
+ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
+ANNOTATION_SIZE: Final = f"{GROUP}/size"

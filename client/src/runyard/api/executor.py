@@ -6,9 +6,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runyard.api.base import SET_LIST, ApiModel, ObjectName, Quantity, rule, with_rules
-from runyard.api.pod import VolumeMounts, Volumes
+from runyard.api.base import (
+    ATOMIC_LIST,
+    SET_LIST,
+    ApiModel,
+    FreeForm,
+    ObjectName,
+    Quantity,
+    map_by,
+    rule,
+    with_rules,
+)
+from runyard.api.base import Name as LabelName
+from runyard.api.pod import PodSpecOverrides, Toleration, VolumeMounts, Volumes
 
+Marks = Annotated[
+    dict[str, Annotated[str, Field(max_length=4096)]],
+    Field(json_schema_extra={"maxProperties": 32}),
+]
+Labels = Annotated[
+    dict[str, Annotated[str, Field(max_length=63)]], Field(json_schema_extra={"maxProperties": 32})
+]
+Resources = Annotated[dict[str, Quantity], Field(json_schema_extra={"maxProperties": 16})]
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 LabelValue = Annotated[str, Field(max_length=63)]
 
@@ -37,10 +56,42 @@ class PodFields(ApiModel):
     memory_limit: Quantity | None = Field(
         default=None, description="Memory limit of each pod; of a group, of each role."
     )
+    gpu_resource: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
+        max_length=317,
+        description="The resource that counts as a GPU; nvidia.com/gpu when unset.",
+    )
+    extra_resource_requests: Resources = Field(
+        default_factory=dict,
+        description="Further requests of each pod, for example rdma/ib: 1; extended resources are"
+        " limited to their request.",
+    )
+    extra_resource_limits: Resources = {}
+    shm_size: Quantity | None = Field(
+        default=None, description="Size of /dev/shm; the container runtime's 64 MiB when unset."
+    )
     volumes: Volumes = []
     volume_mounts: VolumeMounts = []
     node_selector: dict[str, LabelValue] = Field(
         default_factory=dict, json_schema_extra={"maxProperties": 32}
+    )
+    tolerations: Annotated[
+        list[Toleration], Field(max_length=32, json_schema_extra=ATOMIC_LIST)
+    ] = []
+    affinity: FreeForm | None = Field(default=None, description="As in a pod's spec.")
+    labels: Labels = Field(
+        default_factory=dict, description="Of the Job, TrainJob or RayJob; see podLabels."
+    )
+    annotations: Marks = {}
+    pod_labels: Labels = {}
+    pod_annotations: Marks = {}
+    pod_spec_overrides: PodSpecOverrides | None = None
+    queue_name: ObjectName | None = Field(
+        default=None, description="The LocalQueue of Kueue that admits the job."
+    )
+    workload_priority_class: ObjectName | None = Field(
+        default=None, description="Kueue's WorkloadPriorityClass; needs queueName."
     )
     service_account_name: ObjectName | None = Field(
         default=None,
@@ -49,7 +100,20 @@ class PodFields(ApiModel):
 
 
 class JobExecutor(PodFields):
-    """A Kubernetes Job with one pod."""
+    """A Kubernetes Job: one pod, or `nodes` pods that know each other."""
+
+    nodes: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Pods of an Indexed Job, which reach each other by name; 1 when unset.",
+    )
+    ntasks_per_node: int | None = Field(
+        default=None,
+        ge=1,
+        le=128,
+        description="Processes that a launcher starts on each node; the GPUs when unset, else 1.",
+    )
 
     gpus: int | None = Field(
         default=None,
@@ -70,6 +134,13 @@ class TrainJobExecutor(PodFields):
         default=None, description="Kind of the runtime; ClusterTrainingRuntime when unset."
     )
     num_nodes: int | None = Field(default=None, ge=1, le=4096, description="Pods; 1 when unset.")
+    min_nodes: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Elastic training: torchrun goes on with this many of the numNodes nodes, while"
+        " lost pods are made anew. Needs launcher.torchrun or launcher.ft with maxRestarts.",
+    )
     nprocs_per_node: int | None = Field(
         default=None, ge=1, le=128, description="Processes that torchrun starts on each node."
     )
@@ -78,7 +149,131 @@ class TrainJobExecutor(PodFields):
     )
 
 
-EXECUTORS = ("job", "trainJob")
+class RayHead(ApiModel):
+    """The head of a Ray cluster; the driver runs there."""
+
+    cpu: Quantity | None = Field(default=None, description="1 when unset.")
+    cpu_limit: Quantity | None = None
+    memory: Quantity | None = Field(default=None, description="2Gi when unset; its limit as well.")
+    memory_limit: Quantity | None = None
+    gpus: int | None = Field(default=None, ge=1, le=64)
+    ray_start_params: Marks = Field(
+        default_factory=dict, description="Arguments of `ray start`, for example num-cpus."
+    )
+    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] | None = None
+
+
+class RayWorkerGroup(ApiModel):
+    """Workers of one shape; `replicas` of them, or between min and max with the autoscaler."""
+
+    model_config = with_rules(
+        rule(
+            "(!has(self.minReplicas) || self.minReplicas <= self.replicas) &&"
+            " (!has(self.maxReplicas) || self.replicas <= self.maxReplicas)",
+            "minReplicas <= replicas <= maxReplicas must hold",
+        )
+    )
+    name: LabelName
+    replicas: int = Field(default=1, ge=0, le=4096)
+    min_replicas: int | None = Field(
+        default=None, ge=0, le=4096, description="`replicas` when unset; 0 stays 0."
+    )
+    max_replicas: int | None = Field(
+        default=None, ge=0, le=4096, description="`replicas` when unset."
+    )
+    gpus_per_worker: int | None = Field(default=None, ge=1, le=64)
+    cpu: Quantity | None = None
+    cpu_limit: Quantity | None = None
+    memory: Quantity | None = None
+    memory_limit: Quantity | None = None
+    ray_start_params: Marks = {}
+    node_selector: Labels = {}
+    labels: Labels = Field(default_factory=dict, description="Of the group's pods.")
+    annotations: Marks = Field(default_factory=dict, description="Of the group's pods.")
+
+
+class RayAutoscaler(ApiModel):
+    """Lets KubeRay's autoscaler add and remove workers between minReplicas and maxReplicas."""
+
+    idle_timeout_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    upscaling_mode: Literal["Default", "Aggressive", "Conservative"] | None = None
+
+
+class RayClusterFrom(ApiModel):
+    """The Ray cluster that another task of the experiment has made."""
+
+    task: LabelName = Field(description="A task with `ray.cluster` that this one comes after.")
+    unit: ObjectName | None = Field(
+        default=None, description="Its ExecutionUnit; the operator fills it in."
+    )
+
+
+class RayClusterSpec(ApiModel):
+    """Makes the task's Ray cluster one that other tasks share.
+
+    The task runs no script: it has Succeeded when the cluster is ready. The cluster is deleted when
+    every task with `clusterFrom` on it has ended, those of `finally` included.
+    """
+
+    ready_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="How long the cluster may take to get ready; unlimited when unset.",
+    )
+
+
+class RayExecutor(PodFields):
+    """A RayJob (ray.io/v1): on a Ray cluster of its own, on a shared one, or on one that exists.
+
+    The fields of pods hold for head and workers alike; `cpu` and `memory` are those of each worker
+    whose group does not say otherwise.
+    """
+
+    model_config = with_rules(
+        rule(
+            "[has(self.cluster),has(self.clusterFrom),has(self.clusterSelector)]"
+            ".filter(x, x).size() <= 1",
+            "set at most one of cluster, clusterFrom and clusterSelector",
+        )
+    )
+    ray_version: str | None = Field(
+        default=None, pattern=r"^[0-9][0-9A-Za-z.+-]*$", max_length=32, description="The image's."
+    )
+    head: RayHead | None = None
+    worker_groups: Annotated[
+        list[RayWorkerGroup], Field(max_length=16, json_schema_extra=map_by("name"))
+    ] = []
+    autoscaler: RayAutoscaler | None = None
+    reuse_volumes_in_worker_groups: bool | None = Field(
+        default=None, description="Whether workers get the volumes as well; true when unset."
+    )
+    pre_ray_start_commands: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4096)]],
+        Field(
+            max_length=16,
+            description="Shell lines run before `ray start`, on head and workers.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
+    ] = []
+    runtime_env: FreeForm | None = Field(
+        default=None,
+        description="Ray's runtime environment, for example env_vars; packages belong in the task's"
+        " `packages`.",
+    )
+    cluster: RayClusterSpec | None = None
+    cluster_from: RayClusterFrom | None = None
+    cluster_selector: Labels | None = Field(
+        default=None, description="Labels of a RayCluster that exists in the namespace."
+    )
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it runs on a cluster that is not its own."""
+        return self.cluster_from is not None or self.cluster_selector is not None
+
+
+EXECUTORS = ("job", "trainJob", "ray")
 
 
 class ExecutorDefaults(ApiModel):
@@ -86,6 +281,7 @@ class ExecutorDefaults(ApiModel):
 
     job: JobExecutor | None = None
     train_job: TrainJobExecutor | None = None
+    ray: RayExecutor | None = None
 
 
 class Executor(ExecutorDefaults):
@@ -93,7 +289,15 @@ class Executor(ExecutorDefaults):
 
     model_config = with_rules(
         rule(
-            "[has(self.job),has(self.trainJob)].filter(x, x).size() == 1",
-            "set exactly one executor: job or trainJob",
+            "[has(self.job),has(self.trainJob),has(self.ray)].filter(x, x).size() == 1",
+            "set exactly one executor: job, trainJob or ray",
         )
     )
+
+    @property
+    def block(self) -> PodFields:
+        """The one that is set."""
+        found = self.job or self.train_job or self.ray
+        if found is None:
+            raise ValueError("no executor is set")
+        return found

@@ -236,6 +236,13 @@ class UsedProfile(ApiModel):
     spec: ProfileSpec
 
 
+class StagedCode(ApiModel):
+    """What the experiment's code turned out to be; all its units run exactly this."""
+
+    commit: str | None = Field(default=None, max_length=64, description="The commit of code.git.")
+    digest: str | None = Field(default=None, max_length=71, description="The digest of a bundle.")
+
+
 class PlanStatus(ApiModel):
     """Where the plan of an experiment with `mode: Plan` is."""
 
@@ -274,6 +281,7 @@ class ExperimentStatus(ApiModel):
             json_schema_extra=ATOMIC_LIST,
         ),
     ] = []
+    code: StagedCode | None = None
     plan: PlanStatus | None = None
     start_time: datetime | None = None
     completion_time: datetime | None = None

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from runyard.api.base import (
     ATOMIC_LIST,
+    INT64,
     ApiModel,
+    FreeForm,
     Name,
     ObjectName,
     Quantity,
@@ -164,6 +166,75 @@ class VolumeMount(ApiModel):
     mount_path: Path
     sub_path: RelativePath | None = None
     read_only: bool = False
+
+
+class Toleration(ApiModel):
+    """Lets the pods onto nodes with a taint, as in a pod's `tolerations`."""
+
+    key: str | None = Field(default=None, max_length=317)
+    operator: Literal["Exists", "Equal"] | None = None
+    value: str | None = Field(default=None, max_length=63)
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = Field(default=None, ge=0, json_schema_extra=INT64)
+
+
+class HostAlias(ApiModel):
+    """An entry of the pods' /etc/hosts."""
+
+    ip: str = Field(max_length=45)
+    hostnames: Annotated[
+        list[Annotated[str, Field(max_length=253)]],
+        Field(max_length=16, json_schema_extra=ATOMIC_LIST),
+    ] = []
+
+
+class PodSecurityContext(ApiModel):
+    """Users and groups of the pods' processes. Nothing here adds to what a pod may do."""
+
+    run_as_user: int | None = Field(default=None, ge=0, json_schema_extra=INT64)
+    run_as_group: int | None = Field(default=None, ge=0, json_schema_extra=INT64)
+    run_as_non_root: bool | None = None
+    fs_group: int | None = Field(default=None, ge=0, json_schema_extra=INT64)
+    fs_group_change_policy: Literal["OnRootMismatch", "Always"] | None = None
+    supplemental_groups: Annotated[
+        list[Annotated[int, Field(ge=0)]], Field(max_length=32, json_schema_extra=ATOMIC_LIST)
+    ] = []
+
+
+class PodSpecOverrides(ApiModel):
+    """Further fields of a pod's spec, under their Kubernetes names.
+
+    What is not in this list is left out on purpose: it would take rights that the author of an
+    experiment need not have (host paths, namespaces and ports of the node, privileges), or undo
+    what Runyard relies on (containers, restartPolicy).
+    """
+
+    priority_class_name: ObjectName | None = None
+    scheduler_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    preemption_policy: Literal["Never", "PreemptLowerPriority"] | None = None
+    termination_grace_period_seconds: int | None = Field(
+        default=None, ge=0, le=86_400, json_schema_extra=INT64
+    )
+    security_context: PodSecurityContext | None = None
+    topology_spread_constraints: Annotated[
+        list[FreeForm], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
+    ] = []
+    resource_claims: Annotated[
+        list[FreeForm],
+        Field(
+            max_length=8,
+            description="Dynamic resource allocation; every container of the task gets all of"
+            " them.",
+            json_schema_extra=ATOMIC_LIST,
+        ),
+    ] = []
+    host_aliases: Annotated[
+        list[HostAlias], Field(max_length=16, json_schema_extra=ATOMIC_LIST)
+    ] = []
+    dns_policy: Literal["ClusterFirst", "Default", "None"] | None = None
+    dns_config: FreeForm | None = None
+    share_process_namespace: bool | None = None
 
 
 Env = Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=map_by("name"))]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from runyard.api.base import ApiModel, ObjectName
 from runyard.api.executor import ExecutorDefaults
+from runyard.api.packages import Packages
 from runyard.api.pod import Env
 from runyard.api.policy import Deadlines, Retry
 
@@ -15,6 +16,7 @@ class TaskDefaults(ApiModel):
 
     profile: ObjectName | None = None
     env: Env = []
+    packages: Packages | None = None
     executor: ExecutorDefaults | None = None
     retry: Retry | None = None
     deadlines: Deadlines | None = None
@@ -28,6 +30,7 @@ class ProfileSpec(ApiModel):
         description="A profile whose values are merged under these; at most eight in a chain.",
     )
     env: Env = []
+    packages: Packages | None = None
     executor: ExecutorDefaults | None = None
     retry: Retry | None = None
     deadlines: Deadlines | None = None

@@ -7,9 +7,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runyard.api.base import ATOMIC_LIST, ApiModel, Name, ObjectName, map_by, rule, with_rules
-from runyard.api.executor import Executor
+from runyard.api.base import (
+    ATOMIC_LIST,
+    ApiModel,
+    Name,
+    ObjectName,
+    Quantity,
+    map_by,
+    rule,
+    with_rules,
+)
+from runyard.api.executor import Executor, Image
+from runyard.api.launcher import Launcher
 from runyard.api.matrix import Matrix
+from runyard.api.packages import Artifacts, Packages
 from runyard.api.pod import Env, EnvVar, RelativePath
 from runyard.api.policy import Deadlines, Retry
 
@@ -51,26 +62,43 @@ class Script(ApiModel):
 
     model_config = with_rules(
         rule(
-            "has(self.inline) != has(self.path)",
-            "set either inline (the script's text) or path (a file of the code)",
+            "[has(self.inline),has(self.path),has(self.module)].filter(x, x).size() == 1",
+            "set exactly one of inline (the script's text), path (a file of the code) and module"
+            " (a Python module)",
         )
     )
     inline: str | None = Field(default=None, min_length=1, max_length=65536)
     path: RelativePath | None = None
+    module: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        max_length=253,
+        description="A Python module, run as `python3 -m`; entrypoint must be a Python then.",
+    )
     args: Annotated[
         list[Annotated[str, Field(max_length=MAX_ARGUMENT)]],
         Field(max_length=256, json_schema_extra=ATOMIC_LIST),
     ] = []
-    entrypoint: str = Field(
-        default="bash",
+    entrypoint: str | None = Field(
+        default=None,
         min_length=1,
         max_length=256,
-        description="Program that runs the script, for example bash, sh or python3.",
+        description="Program that runs the script, for example bash, sh or python3; bash when"
+        " unset, and python3 for a module.",
     )
+
+    @property
+    def program(self) -> str:
+        """The program that runs the script."""
+        return self.entrypoint or ("python3" if self.module else "bash")
 
 
 class Role(ApiModel):
-    """One of the programs of a group."""
+    """One of the programs of a group. What is unset is as the executor block says.
+
+    The fields from `numNodes` on are for executor.trainJob, where a role is a set of pods; with
+    executor.job the roles are containers of one pod, and all have its resources.
+    """
 
     name: Name
     script: Script
@@ -82,14 +110,36 @@ class Role(ApiModel):
             json_schema_extra=map_by("name"),
         ),
     ] = []
+    launcher: Launcher | None = None
+    num_nodes: int | None = Field(
+        default=None, ge=1, le=4096, description="Pods of the role; 1 when unset."
+    )
+    nprocs_per_node: int | None = Field(default=None, ge=1, le=128)
+    gpus_per_node: int | None = Field(default=None, ge=1, le=64)
+    image: Image | None = None
+    cpu: Quantity | None = None
+    cpu_limit: Quantity | None = None
+    memory: Quantity | None = None
+    memory_limit: Quantity | None = None
+
+    @property
+    def placed(self) -> dict[str, object]:
+        """The fields by which the role's pods differ from those of the executor block."""
+        names = (
+            "launcher", "num_nodes", "nprocs_per_node", "gpus_per_node", "image", "cpu",
+            "cpu_limit", "memory", "memory_limit",
+        )  # fmt: skip
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Group(ApiModel):
     """Several programs that start together in one allocation; the first one is the leader.
 
-    Each role is a container of one pod and gets all the resources of the executor block. With
-    successPolicy All every role must succeed, and the first that fails ends the others. With Leader
-    the leader's end is the task's, and the others are ended with it. The leader writes the outputs.
+    With executor.job each role is a container of one pod and gets all the resources of the block;
+    with executor.trainJob each is a set of pods of its own, all in one gang. With successPolicy All
+    every role must succeed, and the first that fails ends the others. With Leader the leader's end
+    is the task's, and the others are ended with it. The leader writes the outputs.
     """
 
     roles: Annotated[
@@ -106,21 +156,6 @@ class Approval(ApiModel):
     )
 
 
-class Torchrun(ApiModel):
-    """torchrun, wired by the training runtime's own environment (PET_*)."""
-
-    max_restarts: int | None = Field(default=None, ge=0, le=1000)
-
-
-class Launcher(ApiModel):
-    """What starts the script's processes on each node."""
-
-    model_config = with_rules(
-        rule("has(self.torchrun)", "set a launcher: torchrun is the one there is")
-    )
-    torchrun: Torchrun | None = None
-
-
 class Output(ApiModel):
     """A named result: the task writes it to the file $RUNYARD_OUTPUTS/<name>."""
 
@@ -130,15 +165,18 @@ class Output(ApiModel):
 Outputs = Annotated[list[Output], Field(max_length=32, json_schema_extra=map_by("name"))]
 
 
+_RAY_CLUSTER = "has(self.executor.ray) && has(self.executor.ray.cluster)"
+
 WORK_RULES = (
-    rule("has(self.script) != has(self.group)", "set either script or group"),
     rule(
-        "!has(self.launcher) || has(self.executor.trainJob)",
-        "launcher.torchrun needs executor.trainJob: a job is one pod",
+        f"({_RAY_CLUSTER}) ? !has(self.script) && !has(self.group) :"
+        " has(self.script) != has(self.group)",
+        "set either script or group; a task that makes a Ray cluster has neither",
     ),
     rule(
-        "!has(self.group) || has(self.executor.job)",
-        "group needs executor.job: its roles are containers of one pod",
+        "!has(self.executor.ray) || (!has(self.launcher) && !has(self.group))",
+        "launcher and group need executor.job or executor.trainJob: Ray starts its processes"
+        " itself",
     ),
 )
 
@@ -150,8 +188,10 @@ class Work(ApiModel):
     group: Group | None = Field(default=None, description="In place of `script`.")
     env: Env = []
     launcher: Launcher | None = None
+    packages: Packages | None = None
     executor: Executor
     outputs: Outputs = []
+    artifacts: Artifacts = []
     retry: Retry | None = None
     deadlines: Deadlines | None = None
 

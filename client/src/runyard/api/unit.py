@@ -117,7 +117,8 @@ class UnitSpec(Work):
         rule(
             f"oldSelf.gates.size() > 0 || ({same('script')} && {same('group')} && "
             "self.env == oldSelf.env && self.executor == oldSelf.executor && "
-            f"self.outputs == oldSelf.outputs && {same('launcher')})",
+            "self.outputs == oldSelf.outputs && self.artifacts == oldSelf.artifacts && "
+            f"{same('packages')} && {same('launcher')})",
             "the work of a unit is immutable once its gates are gone: create a new unit",
         ),
         rule(
@@ -202,6 +203,39 @@ class Attempt(ApiModel):
         max_length=1024,
         description="What the job did after this attempt was over; recorded, never applied.",
     )
+    log: LogArchive | None = None
+
+
+class ArtifactStatus(ApiModel):
+    """An artifact as it was when the task succeeded."""
+
+    name: str = Field(max_length=63)
+    path: str | None = Field(default=None, max_length=1024)
+    uri: str | None = Field(default=None, max_length=1024)
+    size_bytes: int | None = Field(default=None, ge=0, json_schema_extra=INT64)
+    digest: str | None = Field(
+        default=None,
+        max_length=71,
+        description="sha256 of the file; of a folder, that of its files' sorted list.",
+    )
+
+
+ArtifactStatuses = Annotated[
+    list[ArtifactStatus], Field(max_length=16, json_schema_extra=map_by("name"))
+]
+
+
+class LogArchive(ApiModel):
+    """Where an attempt's complete logs are kept after its pods are gone."""
+
+    location: str = Field(
+        max_length=1024, description="Where the manifest is; empty when nothing could be kept."
+    )
+    size_bytes: int = Field(default=0, ge=0, json_schema_extra=INT64)
+    digest: str | None = Field(default=None, max_length=71, description="sha256 of the manifest.")
+    message: str | None = Field(
+        default=None, max_length=1024, description="What is missing, and why."
+    )
 
 
 class RetryCounts(ApiModel):
@@ -231,6 +265,12 @@ class UnitStatus(ApiModel):
         default=None, description="When the next attempt begins, while a backoff lasts."
     )
     outputs: OutputValues = []
+    artifacts: ArtifactStatuses = []
+    dashboard_url: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="Where the job's own dashboard is, as seen from within the cluster.",
+    )
     start_time: datetime | None = None
     completion_time: datetime | None = None
     conditions: Conditions = []

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from runyard_operator.backends.base import Manifest, Plan, Target
-from runyard_operator.backends.pods.template import Staged
+from runyard_operator.backends.pods.code import Staged
 from runyard_operator.bundles.bundle import config_map
 
 

@@ -36,8 +36,8 @@ def work(task: Work, path: str) -> None:
     Raises:
         InvalidSpecError: it has no image, or mounts a volume that it does not have.
     """
-    block = task.executor.job or task.executor.train_job
-    if block is None or not block.image:
+    block = task.executor.block
+    if not block.image and not _borrows(task):
         raise InvalidSpecError(
             reasons.INVALID_SPEC,
             f"{path} has no image: set it on the task's executor, in spec.defaults.executor, or in"
@@ -51,6 +51,12 @@ def work(task: Work, path: str) -> None:
                 f"{path} mounts volume {mount.name!r} at {mount.mount_path}, and has no volume of"
                 " that name: add it to the executor's volumes",
             )
+
+
+def _borrows(task: Work) -> bool:
+    """Whether it runs in pods that are there already."""
+    ray = task.executor.ray
+    return ray is not None and ray.borrows
 
 
 def attempt_references(task: Work) -> None:

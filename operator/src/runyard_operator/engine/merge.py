@@ -12,7 +12,12 @@ from runyard.api.task import Task
 from runyard_operator.engine import reasons
 
 MAX_CHAIN: Final = 8
-_LIST_KEYS: Final = {"env": "name", "volumes": "name", "volumeMounts": "mountPath"}
+_LIST_KEYS: Final = {
+    "env": "name",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "workerGroups": "name",
+}
 
 Values = dict[str, Any]
 
@@ -77,7 +82,7 @@ def merged(task: Task, defaults: TaskDefaults | None, profiles: Mapping[str, Pro
         env = _merge_lists(env, [each.to_dict() for each in layer.env], "name")
         if layer.executor is not None:
             block = _merge(block, layer.executor.to_dict().get(block_name, {}))
-        for field in ("retry", "deadlines"):
+        for field in ("packages", "retry", "deadlines"):
             if (value := getattr(layer, field)) is not None:
                 last[field] = value
     return task.model_copy(

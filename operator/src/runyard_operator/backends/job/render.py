@@ -10,10 +10,12 @@ from runyard.api.task import Role
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import group, template
+from runyard_operator.backends.pods import code, fields, group, template
+from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import command
+from runyard_operator.backends.pods.environment import environment
 from runyard_operator.backends.pods.labels import labels, marks
-from runyard_operator.backends.pods.template import PodConfig, Staged
+from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine import reasons
 
 CONTAINER: Final = "main"
@@ -25,27 +27,30 @@ def render(target: Target, config: PodConfig) -> Plan:
     Raises:
         Refused: the spec names no image, or its inline files cannot be packed.
     """
-    fields = target.spec.executor.job
-    if fields is None:
+    block = target.spec.executor.job
+    if block is None:
         raise Refused(reasons.INVALID_SPEC, "the unit has no executor.job")
-    if fields.image is None:
+    if block.image is None:
         raise Refused(
             reasons.INVALID_SPEC,
             "executor.job.image is not set: name a container image in the task, in spec.defaults"
             " or in the profile",
         )
-    staged = template.stage(target)
-    bare = template.is_bare(target.spec)
-    sidecars, containers = _containers(target, fields, staged)
-    first = [] if bare else [template.init_container(target.spec, staged, config)]
+    staged = code.stage(target)
+    bare = code.is_bare(target.spec)
+    sidecars, containers = _containers(target, block, staged)
+    first = [] if bare else [code.init_container(target.spec, staged, config)]
     pod: Manifest = {
         "metadata": {"labels": labels(target), "annotations": marks(target)},
         "spec": {
             "restartPolicy": "Never",
-            **template.pod_fields(fields, config),
+            **fields.pod_fields(block, config),
             **({"initContainers": [*first, *sidecars]} if first or sidecars else {}),
             "containers": containers,
-            "volumes": template.volumes(target.spec, fields, staged, bare=bare),
+            "volumes": [
+                *code.volumes(target.spec, staged, bare=bare),
+                *fields.volumes(block),
+            ],
         },
     }
     job: Manifest = {
@@ -71,19 +76,19 @@ def render(target: Target, config: PodConfig) -> Plan:
 
 
 def _containers(
-    target: Target, fields: JobExecutor, staged: Staged
+    target: Target, block: JobExecutor, staged: Staged
 ) -> tuple[list[Manifest], list[Manifest]]:
     """The sidecars and the containers of the task; the first container is the leader's."""
     spec = target.spec
     if spec.group is None:
-        mounts = template.bare_mounts(staged) if template.is_bare(spec) else []
+        mounts = code.bare_mounts(staged) if code.is_bare(spec) else []
         words = command(spec, target.name)
-        return [], [_container(target, fields, CONTAINER, words, mounts=mounts)]
+        return [], [_container(target, block, CONTAINER, words, mounts=mounts)]
     leader, *others = spec.group.roles
 
     def made(name: str, role: Role) -> Manifest:
         words = group.role_command(spec, target.name, role)
-        return _container(target, fields, name, words, role)
+        return _container(target, block, name, words, role)
 
     first = made(CONTAINER, leader)
     rest = [made(group.container_name(role), role) for role in others]
@@ -94,7 +99,7 @@ def _containers(
 
 def _container(
     target: Target,
-    fields: JobExecutor,
+    block: JobExecutor,
     name: str,
     words: list[str],
     role: Role | None = None,
@@ -102,12 +107,12 @@ def _container(
 ) -> Manifest:
     found: Manifest = {
         "name": name,
-        "image": fields.image,
+        "image": block.image,
         "command": words,
-        "env": template.environment(target, role),
-        **template.container_fields(fields, mounts),
+        "env": environment(target, role),
+        **fields.container_fields(block, mounts),
     }
-    resources = template.resources(fields, fields.gpus)
+    resources = fields.resources(block, block.gpus)
     if resources:
         found["resources"] = resources
     return found

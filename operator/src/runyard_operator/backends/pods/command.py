@@ -104,7 +104,7 @@ def plain_command(spec: UnitSpec, unit: str, role: Role | None = None) -> list[s
         path = f"{SCRIPTS_DIR}/{script_name(spec, unit, role)}"
     else:
         path = written.path or ""
-    script, entrypoint = [path, *written.args], written.entrypoint
+    script, entrypoint = [path, *written.args], written.program
     if spec.launcher is None or spec.launcher.torchrun is None:
         return [entrypoint, *script]
     restarts = spec.launcher.torchrun.max_restarts

@@ -9,8 +9,9 @@ from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods import code, fields, template
 from runyard_operator.backends.pods.command import command
+from runyard_operator.backends.pods.environment import environment
 from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.backends.trainjob.runtime import derive
@@ -36,25 +37,25 @@ def render(target: Target, source: Mapping[str, Any], config: PodConfig) -> Plan
     Raises:
         Refused: the runtime cannot run the task, or its inline files cannot be packed.
     """
-    fields = executor_fields(target)
-    staged = template.stage(target)
-    runtime = derive(target, fields, source, staged, config)
-    return plan(target, staged, [runtime, _train_job(target, fields)])
+    block = executor_fields(target)
+    staged = code.stage(target)
+    runtime = derive(target, block, source, staged, config)
+    return plan(target, staged, [runtime, _train_job(target, block)])
 
 
-def _train_job(target: Target, fields: TrainJobExecutor) -> Manifest:
+def _train_job(target: Target, block: TrainJobExecutor) -> Manifest:
     # Hundreds of models, for all that a pod can say: loading them takes longer than the rest of the
     # operator, and many never need one.
     from kubeflow_trainer_api import models
 
     name = naming.trainjob_name(target.name, target.attempt)
-    resources = template.resources(fields, fields.gpus_per_node)
+    resources = fields.resources(block, block.gpus_per_node)
     trainer = models.TrainerV1alpha1Trainer(
-        image=fields.image,
+        image=block.image,
         command=command(target.spec, target.name),
-        env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in template.environment(target)],
-        num_nodes=fields.num_nodes or 1,
-        num_proc_per_node=fields.nprocs_per_node,
+        env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in environment(target)],
+        num_nodes=block.num_nodes or 1,
+        num_proc_per_node=block.nprocs_per_node,
         resources_per_node=models.IoK8sApiCoreV1ResourceRequirements.from_dict(resources)
         if resources
         else None,

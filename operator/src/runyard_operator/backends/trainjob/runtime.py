@@ -15,9 +15,10 @@ from runyard.api.constants import GROUP
 from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Refused, Target
-from runyard_operator.backends.pods import template
+from runyard_operator.backends.pods import code, fields, template
+from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.labels import labels, marks
-from runyard_operator.backends.pods.template import PodConfig, Staged
+from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
 
@@ -33,7 +34,7 @@ ANNOTATION_GENERATION: Final = f"{GROUP}/runtime-generation"
 
 def derive(
     target: Target,
-    fields: TrainJobExecutor,
+    block: TrainJobExecutor,
     source: Mapping[str, Any],
     staged: Staged,
     config: PodConfig,
@@ -53,7 +54,7 @@ def derive(
         pod = job["template"].setdefault("spec", {}).setdefault("template", {})
         _mark(pod, target)
         if _is_trainer(job):
-            _equip(job["template"]["spec"], target, fields, staged, config)
+            _equip(job["template"]["spec"], target, block, staged, config)
     generation = str(source["metadata"].get("generation", 0))
     return {
         "apiVersion": TRAINER,
@@ -117,7 +118,7 @@ def _mark(pod: dict[str, Any], target: Target) -> None:
 def _equip(
     job_spec: dict[str, Any],
     target: Target,
-    fields: TrainJobExecutor,
+    block: TrainJobExecutor,
     staged: Staged,
     config: PodConfig,
 ) -> None:
@@ -127,8 +128,8 @@ def _equip(
     job_spec.setdefault("podReplacementPolicy", "Failed")
     pod: dict[str, Any] = job_spec["template"].setdefault("spec", {})
     pod.setdefault("restartPolicy", "Never")
-    wanted = template.pod_fields(fields, config)
-    if fields.service_account_name is None and "serviceAccountName" in pod:
+    wanted = fields.pod_fields(block, config)
+    if block.service_account_name is None and "serviceAccountName" in pod:
         del wanted["automountServiceAccountToken"]
     secrets = template.upsert(
         pod.get("imagePullSecrets") or [], wanted.pop("imagePullSecrets", []), "name"
@@ -136,17 +137,16 @@ def _equip(
     selector = {**(pod.get("nodeSelector") or {}), **wanted.pop("nodeSelector", {})}
     pod.update(wanted)
     pod.update({k: v for k, v in (("imagePullSecrets", secrets), ("nodeSelector", selector)) if v})
-    init = [template.init_container(target.spec, staged, config)]
+    init = [code.init_container(target.spec, staged, config)]
     pod["initContainers"] = [*init, *(pod.get("initContainers") or [])]
-    pod["volumes"] = template.upsert(
-        pod.get("volumes") or [], template.volumes(target.spec, fields, staged), "name"
-    )
+    volumes = [*code.volumes(target.spec, staged), *fields.volumes(block)]
+    pod["volumes"] = template.upsert(pod.get("volumes") or [], volumes, "name")
     main = _main(job_spec)
     if main is None:
         return
     # The TrainJob brings the command; arguments that stay here would be added to it.
     main.pop("command", None)
     main.pop("args", None)
-    ours = template.container_fields(fields)
+    ours = fields.container_fields(block)
     mounts = template.upsert(main.get("volumeMounts") or [], ours["volumeMounts"], "mountPath")
     main.update({**ours, "volumeMounts": mounts})

@@ -16,8 +16,10 @@ from runyard_operator.engine.experiment.view import ExperimentView
 from runyard_operator.engine.references import NoValueError, Reference
 from runyard_operator.engine.slots import Layout, Slot, TaskSlots
 
-_WORK: Final = ("script", "group", "env", "launcher", "executor", "outputs", "retry", "deadlines")
-_SAME_WORK: Final = ("script", "group", "env", "launcher", "executor", "outputs", "code")
+_SAME_WORK: Final = (
+    "script", "group", "env", "launcher", "packages", "executor", "outputs", "artifacts", "code",
+)  # fmt: skip
+_WORK: Final = (*_SAME_WORK[:-1], "retry", "deadlines")
 
 
 def merged_tasks(view: ExperimentView, layout: Layout) -> dict[str, Task]:
