@@ -305,6 +305,18 @@ class Stream:
             UnreachableError: the connection broke, or was silent for too long.
         """
         rest = b""
+        for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def chunks(self) -> Iterator[bytes]:
+        """The answer's bytes in pieces, as they come.
+
+        Raises:
+            UnreachableError: the connection broke, or was silent for too long.
+        """
         while True:
             with translated(self._access):
                 # read1 returns what is there; read would wait until the buffer is full.
@@ -312,8 +324,5 @@ class Stream:
             if not chunk:
                 if self._response.length:  # read1 takes an early end for the end
                     raise UnreachableError("the API server's answer broke off")
-                break
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-        if rest:
-            yield rest
+                return
+            yield chunk
