@@ -92,6 +92,10 @@ def _binaries() -> list[Artifact]:
     return [
         *_go(etcd, 300 * MB, {"etcd": "go.etcd.io/etcd/server/v3"}),
         *_go(control_plane, 800 * MB, {name: f"{kubernetes}/{name}" for name in core}),
+        # First what needs no node: tests with an API server alone run while the rest is built.
+        *_go(kwok, 400 * MB, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+        *_go(versity, 500 * MB, {S3_SERVER: "github.com/versity/versitygw/cmd/versitygw"}),
+        *_go(oldest, 1500 * MB, {"kube-apiserver-oldest": f"{kubernetes}/kube-apiserver"}),
         *_go(node_agents, 350 * MB, {name: f"{kubernetes}/{name}" for name in agents}),
         *_go(node, 200 * MB, {name: f"{_CONTAINERD}/{name}" for name in runtime}),
         *_go(node, 10 * MB, {f"cni/{path.split('/')[1]}": f"{_CNI}/{path}" for path in plugins}),
@@ -106,9 +110,6 @@ def _binaries() -> list[Artifact]:
         ),
         *_go(kuberay, 900 * MB, {"kuberay-operator": _KUBERAY}),
         *_go(kueue, 900 * MB, {"kueue": f"{_KUEUE}/cmd/kueue"}),
-        *_go(kwok, 400 * MB, {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
-        *_go(versity, 500 * MB, {S3_SERVER: "github.com/versity/versitygw/cmd/versitygw"}),
-        *_go(oldest, 1500 * MB, {"kube-apiserver-oldest": f"{kubernetes}/kube-apiserver"}),
     ]
 
 
