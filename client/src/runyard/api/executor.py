@@ -18,7 +18,7 @@ from runyard.api.base import (
     with_rules,
 )
 from runyard.api.base import Name as LabelName
-from runyard.api.pod import PodSpecOverrides, Toleration, VolumeMounts, Volumes
+from runyard.api.pod import PodSpecOverrides, Toleration, VolumeMount, VolumeMounts, Volumes
 
 Marks = Annotated[
     dict[str, Annotated[str, Field(max_length=4096)]],
@@ -149,6 +149,13 @@ class TrainJobExecutor(PodFields):
     )
 
 
+class RayPort(ApiModel):
+    """A port of the head, which its Service shows as well."""
+
+    name: LabelName
+    container_port: int = Field(ge=1, le=65535)
+
+
 class RayHead(ApiModel):
     """The head of a Ray cluster; the driver runs there."""
 
@@ -161,6 +168,14 @@ class RayHead(ApiModel):
         default_factory=dict, description="Arguments of `ray start`, for example num-cpus."
     )
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] | None = None
+    ports: Annotated[
+        list[RayPort],
+        Field(
+            max_length=16,
+            description="Beside Ray's own: gcs-server 6379, dashboard 8265, client 10001.",
+            json_schema_extra=map_by("name"),
+        ),
+    ] = []
 
 
 class RayWorkerGroup(ApiModel):
@@ -173,7 +188,7 @@ class RayWorkerGroup(ApiModel):
             "minReplicas <= replicas <= maxReplicas must hold",
         )
     )
-    name: LabelName
+    name: LabelName = Field(min_length=2, description="At least two characters, as Ray wants it.")
     replicas: int = Field(default=1, ge=0, le=4096)
     min_replicas: int | None = Field(
         default=None, ge=0, le=4096, description="`replicas` when unset; 0 stays 0."
@@ -187,6 +202,9 @@ class RayWorkerGroup(ApiModel):
     memory: Quantity | None = None
     memory_limit: Quantity | None = None
     ray_start_params: Marks = {}
+    volume_mounts: Annotated[
+        list[VolumeMount], Field(max_length=16, json_schema_extra=map_by("mountPath"))
+    ] = Field(default=[], description="Of the executor's volumes, beside or instead of its mounts.")
     node_selector: Labels = {}
     labels: Labels = Field(default_factory=dict, description="Of the group's pods.")
     annotations: Marks = Field(default_factory=dict, description="Of the group's pods.")
@@ -256,6 +274,17 @@ class RayExecutor(PodFields):
             json_schema_extra=ATOMIC_LIST,
         ),
     ] = []
+    entrypoint_num_cpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=1024,
+        description="CPUs that Ray keeps for the driver, which may then run on a worker's node;"
+        " unset, it runs on the head and none are kept.",
+    )
+    entrypoint_num_gpus: int | None = Field(default=None, ge=0, le=64)
+    entrypoint_resources: Annotated[
+        dict[str, Annotated[int, Field(ge=0)]], Field(json_schema_extra={"maxProperties": 16})
+    ] = Field(default_factory=dict, description="Ray's own resources that it keeps likewise.")
     runtime_env: FreeForm | None = Field(
         default=None,
         description="Ray's runtime environment, for example env_vars; packages belong in the task's"
