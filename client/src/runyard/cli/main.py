@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from runyard.cli import changes, commands
+from runyard.cli import changes, code, commands
 from runyard.cli.options import EXIT_CODES, target_options
 from runyard.cli.session import Target
 
@@ -32,7 +32,7 @@ def app(
     context.obj = Target(namespace, kube_context, kubeconfig)
 
 
-for _command in (*commands.ALL, *changes.ALL):
+for _command in (*commands.ALL, *changes.ALL, *code.ALL):
     app.add_command(_command)
 
 
