@@ -63,7 +63,7 @@ def _prepare(choice: Choice) -> Mapping[str, str]:
     """Brings the cluster up while the packages are installed; returns the environment for both."""
     command = [sys.executable, "-m", "testbed", "up", "--cluster", choice.cluster]
     if choice.cluster == "testbed":
-        command += ["--level", "ml", "--without", "kuberay"]
+        command += ["--level", "ml", "--without", "kuberay", "--without", "kueue"]
     if choice.cluster != "current":
         command += ["--load", *IMAGES]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

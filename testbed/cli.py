@@ -35,9 +35,9 @@ def parser() -> argparse.ArgumentParser:
     _name_option(command)
     command.add_argument(
         "--level", choices=state.LEVELS, default="api",
-        help="api: API server and controllers; node: pods (root); ml: Trainer, JobSet, KubeRay",
+        help="api: API server and controllers; node: pods (root); ml: also Trainer, Ray, Kueue",
     )  # fmt: skip
-    command.add_argument("--without", choices=["kuberay"], action="append", default=[])
+    command.add_argument("--without", choices=["kuberay", "kueue"], action="append", default=[])
     command.add_argument("--simulated", type=int, default=0, metavar="N", help="add N kwok nodes")
     command.add_argument(
         "--cluster", choices=["testbed", "current", "kind"], default="testbed",
@@ -73,8 +73,9 @@ def _up(options: argparse.Namespace) -> int:
         return existing.up(options.cluster, tuple(options.load), _say)
     home = home_of(options.name)
     wanted = Wanted(
-        options.level, "kuberay" not in options.without, options.simulated, tuple(options.load)
-    )
+        options.level, "kuberay" not in options.without, options.simulated, tuple(options.load),
+        kueue="kueue" not in options.without,
+    )  # fmt: skip
     begin = time.monotonic()
     up(home, wanted, _say)
     _say(f"cluster {home.name} is up at level {options.level} ({time.monotonic() - begin:.0f} s)")

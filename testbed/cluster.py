@@ -111,6 +111,7 @@ def start_cluster(
     level: str = "api",
     *,
     kuberay: bool = True,
+    kueue: bool = True,
     simulated: int = 0,
     images: Sequence[str] = (),
     apiserver: str = APISERVER,
@@ -122,7 +123,7 @@ def start_cluster(
     ``root`` is the folder for its state (default: the user's), ``apiserver`` the built part that
     serves the API. Raises ClusterError or BuildError.
     """
-    wanted = Wanted(level, kuberay, simulated, tuple(images), apiserver)
+    wanted = Wanted(level, kuberay, simulated, tuple(images), apiserver, kueue)
     home = home_of(name, root)
     up(home, wanted, say)
     return Cluster(home, wanted, say)
@@ -134,6 +135,7 @@ def running_cluster(
     level: str = "api",
     *,
     kuberay: bool = True,
+    kueue: bool = True,
     simulated: int = 0,
     images: Sequence[str] = (),
     apiserver: str = APISERVER,
@@ -147,6 +149,7 @@ def running_cluster(
             name,
             level,
             kuberay=kuberay,
+            kueue=kueue,
             simulated=simulated,
             images=images,
             apiserver=apiserver,

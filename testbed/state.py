@@ -29,13 +29,15 @@ class State:
     applied: dict[str, str] = field(default_factory=dict)
     # The built part that serves the API; it stays the same for the cluster's life.
     apiserver: str = APISERVER
+    kueue: bool = False
 
-    def raised(self, level: str, *, kuberay: bool, simulated: int) -> State:
+    def raised(self, level: str, *, kuberay: bool, kueue: bool, simulated: int) -> State:
         """Return the state with everything that is asked for added; nothing is ever taken away."""
         return replace(
             self,
             level=max(self.level, level, key=LEVELS.index),
             kuberay=self.kuberay or kuberay,
+            kueue=self.kueue or kueue,
             simulated=max(self.simulated, simulated),
         )
 

@@ -36,6 +36,7 @@ class Wanted:
     simulated: int = 0
     images: tuple[str, ...] = ()
     apiserver: str = APISERVER
+    kueue: bool = True
 
 
 @contextmanager
@@ -51,23 +52,26 @@ def exclusively(home: Home, say: Say) -> Iterator[None]:
 
 def _remember(home: Home, wanted: Wanted) -> State:
     known = state.load(home)
-    kuberay = wanted.kuberay and reaches(wanted.level, "ml")
+    trains = reaches(wanted.level, "ml")
+    kuberay, kueue = wanted.kuberay and trains, wanted.kueue and trains
     if known is None:
         root = home.root.parent
         with locked(root / ".locks" / "ports"):
             others = [state.load(other) for other in all_homes(root)]
             taken = {port for other in others if other for port in other.ports.values()}
-            chosen = ports.choose(controlplane.PORTS, home.name, taken)
+            # The key is the folder: clusters of one name under other roots begin elsewhere.
+            chosen = ports.choose(controlplane.PORTS, str(home.root), taken)
             known = State(
-                wanted.level, chosen, kuberay, wanted.simulated, apiserver=wanted.apiserver
-            )
+                wanted.level, chosen, kuberay, wanted.simulated,
+                apiserver=wanted.apiserver, kueue=kueue,
+            )  # fmt: skip
             state.save(home, known)
     if known.apiserver != wanted.apiserver:
         raise ClusterError(
             f"cluster {home.name!r} has {known.apiserver}, not {wanted.apiserver}: take another "
             f"name, or remove it first (python3 -m testbed down --name {home.name})"
         )
-    raised = known.raised(wanted.level, kuberay=kuberay, simulated=wanted.simulated)
+    raised = known.raised(wanted.level, kuberay=kuberay, kueue=kueue, simulated=wanted.simulated)
     if raised != known:
         state.save(home, raised)
     return raised
@@ -83,7 +87,7 @@ def binaries(target: State) -> tuple[str, ...]:
     if reaches(target.level, "node"):
         names += running.BINARIES
     if reaches(target.level, "ml"):
-        names += install.parts(target.kuberay)
+        names += install.parts(kuberay=target.kuberay, kueue=target.kueue)
     return tuple(names)
 
 

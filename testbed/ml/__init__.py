@@ -1,1 +1,1 @@
-"""What makes the cluster fit for training: JobSet, Kubeflow Trainer and KubeRay."""
+"""What makes the cluster fit for training: JobSet, Kubeflow Trainer, KubeRay and Kueue."""

@@ -1,4 +1,4 @@
-"""Installing JobSet, Kubeflow Trainer and KubeRay, and waiting until they really work."""
+"""Installing JobSet, Kubeflow Trainer, KubeRay and Kueue, and waiting until they really work."""
 
 from __future__ import annotations
 
@@ -47,16 +47,22 @@ _KUBERAY = Addition(
     "ray-system/kuberay-operator",
 )  # fmt: skip
 
+_KUEUE = Addition(
+    "Kueue", "manifests/kueue", "image/kueue", overlays.kueue,
+    "kueue-system/kueue-controller-manager",
+)  # fmt: skip
+
 WORKER = "image/worker"
 
 
-def _additions(kuberay: bool) -> list[Addition]:
-    return [_JOBSET, _TRAINER, *([_KUBERAY] if kuberay else [])]
+def _additions(*, kuberay: bool, kueue: bool) -> list[Addition]:
+    return [_JOBSET, _TRAINER, *([_KUBERAY] if kuberay else []), *([_KUEUE] if kueue else [])]
 
 
-def parts(kuberay: bool) -> tuple[str, ...]:
+def parts(*, kuberay: bool, kueue: bool) -> tuple[str, ...]:
     """Return the names of the built parts that level ml needs beyond the node."""
-    found = [name for one in _additions(kuberay) for name in (one.manifests, one.image)]
+    additions = _additions(kuberay=kuberay, kueue=kueue)
+    found = [name for one in additions for name in (one.manifests, one.image)]
     return (*found, WORKER)
 
 
@@ -145,8 +151,8 @@ def ensure(
     installer.install(_JOBSET)
     installer.install(_TRAINER)
     images.load(home, node, built, [WORKER], say)
-    additions = _additions(known.kuberay)
-    for one in additions:  # KubeRay, the last to be built; the others are there
+    additions = _additions(kuberay=known.kuberay, kueue=known.kueue)
+    for one in additions:  # KubeRay and Kueue, the last to be built; the others are there
         installer.install(one)
     probes.wait_jobset(api)
     _wait_manager(api, _TRAINER)
@@ -154,5 +160,7 @@ def ensure(
     _apply_runtime(home, built)
     for one in additions:
         _wait_manager(api, one)
+    if known.kueue:
+        probes.wait_kueue(api)
     names = ", ".join(one.name for one in additions)
     say(f"{names} ready ({time.monotonic() - begin:.1f} s)")

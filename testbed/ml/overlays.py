@@ -24,6 +24,30 @@ _NO_ELECTION: list[Mapping[str, Any]] = [
     {"op": "add", "path": "/spec/template/spec/containers/0/args/-",
      "value": "--enable-leader-election=false"},
 ]  # fmt: skip
+# Kueue looks at jobs that carry this label, and at no others.
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_KUEUE_FRAMEWORKS = (
+    "batch/job",
+    "jobset.x-k8s.io/jobset",
+    "ray.io/rayjob",
+    "ray.io/raycluster",
+    "trainer.kubeflow.org/trainjob",
+)
+_KUEUE_JOBS = ("job", "jobset", "raycluster", "rayjob", "trainjob")
+_KUEUE_OTHERS = (
+    "appwrapper", "deployment", "jaxjob", "leaderworkerset", "mpijob", "paddlejob", "pod",
+    "pytorchjob", "rayservice", "sparkapplication", "statefulset", "tfjob", "xgboostjob",
+)  # fmt: skip
+_KUEUE_CONFIG: Mapping[str, Any] = {
+    "apiVersion": "config.kueue.x-k8s.io/v1beta2",
+    "kind": "Configuration",
+    "health": {"healthProbeBindAddress": ":8081"},
+    "metrics": {"bindAddress": ":8443"},
+    "webhook": {"port": 9443},
+    "leaderElection": {"leaderElect": False},
+    "manageJobsWithoutQueueName": False,
+    "integrations": {"frameworks": _KUEUE_FRAMEWORKS},
+}
 _TRAINER_NAMESPACE = {
     "apiVersion": "v1",
     "kind": "Namespace",
@@ -96,6 +120,70 @@ def kuberay() -> Overlay:
     }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ray-system"}}
     return Overlay(kustomization, {"namespace.json": namespace}, ())
+
+
+def _kueue_webhooks(kind: str, letter: str) -> dict[str, Any]:
+    """Return a patch: webhooks for labelled jobs only, so that others do not depend on Kueue."""
+    labelled = {"matchExpressions": [{"key": QUEUE_LABEL, "operator": "Exists"}]}
+    webhooks: list[Mapping[str, Any]] = [
+        {"name": f"{letter}{each}.kb.io", "objectSelector": labelled} for each in _KUEUE_JOBS
+    ]
+    webhooks += [{"name": f"{letter}{each}.kb.io", "$patch": "delete"} for each in _KUEUE_OTHERS]
+    patch = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": f"{kind}WebhookConfiguration",
+        "metadata": {"name": f"kueue-{kind.lower()}-webhook-configuration"},
+        "webhooks": webhooks,
+    }
+    return {"patch": json.dumps(patch)}
+
+
+def _without(api_version: str, kind: str, name: str) -> dict[str, Any]:
+    patch = {
+        "$patch": "delete",
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name},
+    }
+    return {"patch": json.dumps(patch)}
+
+
+def kueue() -> Overlay:
+    """Return the overlay for Kueue: it manages only jobs with a queue's name.
+
+    Its API service for a look at the queues is left out: namespaces cannot be deleted while an
+    aggregated API does not answer.
+    """
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kueue-manager-config", "namespace": "kueue-system"},
+        "data": {"controller_manager_config.yaml": json.dumps(_KUEUE_CONFIG)},
+    }
+    container = "/spec/template/spec/containers/0"
+    local: list[Mapping[str, Any]] = [
+        {"op": "replace", "path": f"{container}/imagePullPolicy", "value": "IfNotPresent"},
+        {"op": "add", "path": f"{container}/args/-",
+         "value": "--feature-gates=VisibilityOnDemand=false"},
+    ]  # fmt: skip
+    versions = ("v1beta1", "v1beta2")
+    kustomization = {
+        "resources": ["upstream/default"],
+        "images": [_image("us-central1-docker.pkg.dev/k8s-staging-images/kueue/kueue",
+                          "image/kueue")],
+        "patches": [
+            _deployment_patch(*_SMALL, *local),
+            {"patch": json.dumps(config)},
+            _kueue_webhooks("Mutating", "m"),
+            _kueue_webhooks("Validating", "v"),
+            *(
+                _without("apiregistration.k8s.io/v1", "APIService",
+                         f"{version}.visibility.kueue.x-k8s.io")
+                for version in versions
+            ),
+        ],
+    }  # fmt: skip
+    return Overlay(kustomization, {}, ())
 
 
 def write(overlay: Overlay, upstream: Path, folder: Path) -> None:

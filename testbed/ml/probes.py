@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from testbed.kubeapi import Answer, KubeApi
+from testbed.ml.overlays import QUEUE_LABEL
 from testbed.waiting import until
 
 _POD = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}
@@ -24,7 +25,16 @@ TRAINJOB: Mapping[str, Any] = {
     "spec": {"runtimeRef": {"name": "torch-distributed"}},
 }
 
+# Labelled, so that Kueue is asked about it.
+QUEUED_JOB: Mapping[str, Any] = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "testbed-probe", "labels": {QUEUE_LABEL: "none"}},
+    "spec": {"template": {"spec": _POD}},
+}
+
 _JOBSETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/default/jobsets?dryRun=All"
+_JOBS = "/apis/batch/v1/namespaces/default/jobs?dryRun=All"
 _TRAINJOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/default/trainjobs?dryRun=All"
 
 
@@ -44,6 +54,11 @@ def wait_jobset(api: KubeApi, seconds: float = 120.0) -> None:
 def wait_trainjob(api: KubeApi, seconds: float = 120.0) -> None:
     """Wait until a TrainJob can be created. Raises ClusterError with the last answer."""
     _wait(api, _TRAINJOBS, TRAINJOB, seconds)
+
+
+def wait_kueue(api: KubeApi, seconds: float = 120.0) -> None:
+    """Wait until a job with a queue can be created. Raises ClusterError with the last answer."""
+    _wait(api, _JOBS, QUEUED_JOB, seconds)
 
 
 def _wait(api: KubeApi, path: str, manifest: Mapping[str, Any], seconds: float) -> None:

@@ -76,11 +76,11 @@ def test_a_kubeconfig_carries_everything(tmp_path: Path) -> None:
 
 def test_levels_only_rise() -> None:
     """Asking for less than there is takes nothing away."""
-    known = State("ml", _PORTS, kuberay=True, simulated=5)
-    assert known.raised("api", kuberay=False, simulated=0) == known
-    assert State("api", _PORTS, kuberay=False).raised("node", kuberay=True, simulated=3) == State(
-        "node", _PORTS, kuberay=True, simulated=3
-    )
+    known = State("ml", _PORTS, kuberay=True, simulated=5, kueue=True)
+    assert known.raised("api", kuberay=False, kueue=False, simulated=0) == known
+    assert State("api", _PORTS, kuberay=False).raised(
+        "node", kuberay=True, kueue=True, simulated=3
+    ) == State("node", _PORTS, kuberay=True, simulated=3, kueue=True)
 
 
 def test_state_survives_the_file(tmp_path: Path) -> None:
