@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from runyard_operator.backends import kueue
 from runyard_operator.backends.pods.failure import (
     culprit,
     last_lines,
@@ -34,7 +35,7 @@ Objects = Sequence[Mapping[str, Any]]
 
 
 class Evidence:
-    """Reads logs and events; one or two requests for a failure or for a job that is stuck."""
+    """Reads logs, events and queues: one or two requests for a failure or a job that is stuck."""
 
     def __init__(self, kube: KubeApi, now: Callable[[], datetime]) -> None:
         self._kube = kube
@@ -45,6 +46,8 @@ class Evidence:
         try:
             if seen.state is State.FAILED:
                 return await self._with_log(seen, child, pods)
+            if seen.state is State.WAITING and kueue.is_held(child):
+                return await kueue.explain(self._kube, seen, child)
             if seen.state is State.WAITING and seen.reason in SAYS_LITTLE:
                 return await self._with_event(seen, child, pods)
         except KubeError:

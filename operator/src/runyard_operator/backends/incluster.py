@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from runyard.api.constants import ANNOTATION_KEY, LABEL_ATTEMPT
 from runyard.api.unit import Handle
-from runyard_operator.backends import answers
+from runyard_operator.backends import answers, kueue
 from runyard_operator.backends.base import ForeignObject, Manifest, Plan, Target, Unreachable
 from runyard_operator.backends.evidence import Evidence
 from runyard_operator.backends.pods import result
@@ -18,7 +18,7 @@ from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.bundles.bundle import same_content
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation, State
-from runyard_operator.kube.api import KubeApi, Object, Objects
+from runyard_operator.kube.api import KubeApi, Object
 from runyard_operator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from runyard_operator.kube.resources import Ref
 from runyard_operator.store import Store
@@ -176,33 +176,31 @@ class InClusterBackend(ABC):
 
     async def suspend(self, target: Target, handle: Handle | None) -> None:
         """See `base.Backend`. A mark says that it was us: a queue manager suspends jobs, too."""
-        await self._steer(
-            target,
-            [
-                {"op": "add", "path": "/spec/suspend", "value": True},
-                {"op": "add", "path": _pointer(ANNOTATION_SUSPENDED), "value": "true"},
-            ],
-        )
+        mark = {"op": "add", "path": _pointer(ANNOTATION_SUSPENDED), "value": "true"}
+        await self._steer(target, mark, suspend=True)
 
     async def resume(self, target: Target, handle: Handle | None) -> None:
         """See `base.Backend`. What a queue manager has suspended is for it to resume."""
-        await self._steer(
-            target,
-            [
-                {"op": "remove", "path": _pointer(ANNOTATION_SUSPENDED)},
-                {"op": "add", "path": "/spec/suspend", "value": False},
-            ],
-        )
+        mark = {"op": "remove", "path": _pointer(ANNOTATION_SUSPENDED)}
+        await self._steer(target, mark, suspend=False)
 
-    async def _steer(self, target: Target, change: Objects) -> None:
-        """Patches the child, if it is ours and as it was when it was looked at."""
+    async def _steer(self, target: Target, mark: Object, *, suspend: bool) -> None:
+        """Patches the child, if it is ours and as it was when it was looked at.
+
+        A child with a queue is steered by its queue: whatever else it is told, Kueue undoes.
+        """
         ref = self._ref(target)
         found = await self._get(ref)
         if found is None or not is_ours(found, target):
             return
+        change = [mark, {"op": "add", "path": "/spec/suspend", "value": suspend}]
         uid = {"op": "test", "path": "/metadata/uid", "value": found["metadata"]["uid"]}
         key = {"op": "test", "path": _pointer(ANNOTATION_KEY), "value": target.key}
         try:
+            if kueue.queue_of(found) is not None:
+                known = await kueue.activate(self._kube, found, active=not suspend)
+                # What Kueue does not know of yet stays as it is until Kueue starts it.
+                change = [mark] if known or not suspend else change
             await self._kube.json_patch(ref, [uid, key, *change])
         except (Conflict, NotFound):
             return  # gone, another one by now, or there is no mark to take away

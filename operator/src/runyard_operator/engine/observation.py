@@ -45,6 +45,8 @@ class Observation:
     handle: Handle | None = None
     reason: str = ""
     message: str = ""
+    queued: bool = False
+    """Whether a queue manager holds the job: it holds nothing, and no watch tells why."""
     node: str | None = None
     exit_code: int | None = None
     failure_class: FailureClass | None = None

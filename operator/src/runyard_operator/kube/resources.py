@@ -10,6 +10,7 @@ from urllib.parse import quote
 from runyard.api.constants import API_VERSION
 
 TRAINER: Final = "trainer.kubeflow.org/v1alpha1"
+KUEUE: Final = "kueue.x-k8s.io/v1beta2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ RESOURCES: Final[Mapping[tuple[str, str], Resource]] = {
         Resource("v1", "ConfigMap", "configmaps"),
         Resource("v1", "Event", "events"),
         Resource("coordination.k8s.io/v1", "Lease", "leases"),
+        Resource(KUEUE, "Workload", "workloads"),
         Resource(TRAINER, "TrainJob", "trainjobs"),
         Resource(TRAINER, "TrainingRuntime", "trainingruntimes"),
         Resource(TRAINER, "ClusterTrainingRuntime", "clustertrainingruntimes", namespaced=False),

@@ -79,14 +79,15 @@ def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         attempts=status.with_attempt(unit, attempt),
         start_time=unit.status.start_time or attempt.start_time,
     )
-    wait = deadlines.next_look(unit, attempt, now, pace.RETRY if acts else pace.RECHECK)
+    usually = pace.QUEUED if seen.queued else pace.RECHECK
+    wait = deadlines.next_look(unit, attempt, now, pace.RETRY if acts else usually)
     return replace(decision, effects=acts, requeue_after=wait)
 
 
 def _at_work(attempt: Attempt, seen: Observation, now: datetime) -> Attempt:
     """The attempt with the time since when it runs; whoever suspends it puts it back in a queue."""
     attempt = status.noted(attempt, seen)
-    if seen.state is State.SUSPENDED and attempt.start_time is not None:
+    if (seen.state is State.SUSPENDED or seen.queued) and attempt.start_time is not None:
         return attempt.model_copy(update={"start_time": None, "submit_time": now})
     if seen.state is State.RUNNING and attempt.start_time is None:
         return attempt.model_copy(update={"start_time": now})
