@@ -22,8 +22,8 @@ from runyard_operator.unpack import (
     SOURCES_VARIABLE,
     UnpackError,
     run,
-    unpack,
 )
+from runyard_operator.unpack.folder import unpack
 
 PART = st.text(alphabet="abc_.-é", min_size=1, max_size=6).filter(
     lambda part: part not in {".", ".."} and not part.startswith("..")
@@ -149,7 +149,7 @@ def test_any_user_can_read_and_create(tmp_path: Path) -> None:
             {
                 FOLDERS_VARIABLE: f"{tmp_path}/code:{tmp_path}/outputs",
                 SOURCES_VARIABLE: json.dumps(
-                    [{"source": f"{tmp_path}/in", "target": f"{tmp_path}/code"}]
+                    [{"kind": "folder", "source": f"{tmp_path}/in", "target": f"{tmp_path}/code"}]
                 ),
             }
         )
@@ -166,7 +166,9 @@ def test_the_program_says_what_is_wrong(tmp_path: Path) -> None:
         [sys.executable, "-m", "runyard_operator.unpack"],
         env={
             **os.environ,
-            SOURCES_VARIABLE: json.dumps([{"source": "/nowhere", "target": str(tmp_path)}]),
+            SOURCES_VARIABLE: json.dumps(
+                [{"kind": "folder", "source": "/nowhere", "target": str(tmp_path)}]
+            ),
         },
         capture_output=True,
         text=True,
