@@ -34,6 +34,9 @@ class Config:
         leader_elect: whether the operator works only while it holds the lease.
         lease_name: the Lease in the operator's namespace.
         lease_seconds: how long a leader that is not heard of is waited for.
+        store_url: where pods reach the code store; empty when there is none.
+        store_key_file: the key that the operator shares with the store.
+        bundle_cap: bytes that the bundles in one namespace's ConfigMaps may take.
     """
 
     image: str
@@ -48,6 +51,9 @@ class Config:
     leader_elect: bool = False
     lease_name: str = "runyard-operator"
     lease_seconds: int = 6
+    store_url: str = ""
+    store_key_file: str = ""
+    bundle_cap: int = 64_000_000
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -73,6 +79,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             "the operator's own image is not known: set RUNYARD_IMAGE or --image to the image that"
             " this operator runs from; its init containers unpack code in the pods of the tasks"
         )
+    if bool(args.store_url) != bool(args.store_key_file):
+        raise UsageError("--store-url and --store-key-file go together: set both or none")
     namespaces = args.namespace or _words(environ.get(f"{_PREFIX}NAMESPACES", ""))
     return Config(
         image=args.image,
@@ -87,6 +95,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         leader_elect=args.leader_elect,
         lease_name=args.lease_name,
         lease_seconds=args.lease_seconds,
+        store_url=args.store_url.rstrip("/"),
+        store_key_file=args.store_key_file,
+        bundle_cap=args.bundle_cap,
     )
 
 
@@ -131,6 +142,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("leader-elect", "false", "work only while holding the lease", **elect)
     option("lease-name", "runyard-operator", "the Lease in the operator's namespace")
     option("lease-seconds", "6", "how long a silent leader is waited for", type=_lease)
+    option("store-url", "", "where pods reach the code store")
+    option("store-key-file", "", "the key shared with the code store")
+    option(
+        "bundle-cap",
+        "64000000",
+        "bytes that the code in one namespace's ConfigMaps may take",
+        type=_positive,
+    )
     return parser
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from runyard.api.constants import API_VERSION
 from runyard_operator import __version__
+from runyard_operator.bundles import sweep
 from runyard_operator.config import Config, UsageError, parse
 from runyard_operator.context import Context, utc_now
 from runyard_operator.events import EventEmitter
@@ -121,6 +122,7 @@ class Operator:
         )
         self._ready = False
         self._working = False
+        self._leading = asyncio.Event()
         # Whatever writes, or keeps the right to write, beside the queue's workers.
         self._acting: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -165,7 +167,11 @@ class Operator:
             # leader are there before it, and wait.
             self._queue.start(self._worker, self._config.workers, held=True)
             group.create_task(self._queue.join(), name="queue")
-            acting = {"events": self._emit.run(), "election": self._elect()}
+            acting = {
+                "events": self._emit.run(),
+                "sweep": self._sweep(),
+                "election": self._elect(),
+            }
             if self._leadership is not None:
                 acting["lease"] = self._leadership.keep_time()
             self._acting += [group.create_task(each, name=name) for name, each in acting.items()]
@@ -189,7 +195,13 @@ class Operator:
 
     def _begin(self) -> None:
         self._working = True
+        self._leading.set()
         self._queue.open()
+
+    async def _sweep(self) -> None:
+        """Deletes the code that nothing owns, as long as this process leads."""
+        await self._leading.wait()
+        await sweep.run(self._kube, self._config.scopes, utc_now)
 
     async def _finish(self, work: asyncio.Task[None]) -> None:
         """Stops in order: take no more work, let it end, report it, and only then go deaf."""

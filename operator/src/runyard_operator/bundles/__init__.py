@@ -1,1 +1,1 @@
-"""Code bundles: files named by their content. Pure; `digest` is also used inside the pods."""
+"""Code bundles: files named by their content. `digest` is also used inside the pods."""

@@ -53,6 +53,17 @@ class KubeApi(Protocol):
         """As `list`, with the resourceVersion at which the snapshot is true."""
         ...
 
+    async def list_metadata(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+    ) -> Objects:
+        """As `list`, but only the metadata of each object: for kinds that hold much."""
+        ...
+
     async def create(self, manifest: Object) -> Object:
         """Creates the object and returns it as stored.
 
@@ -100,12 +111,18 @@ class KubeApi(Protocol):
         ...
 
     async def delete(
-        self, ref: Ref, *, uid: str | None = None, propagation: str = "Background"
+        self,
+        ref: Ref,
+        *,
+        uid: str | None = None,
+        version: str | None = None,
+        propagation: str = "Background",
     ) -> bool:
         """Asks for deletion; False when there is nothing of this name.
 
         Raises:
-            Conflict: `uid` is given and the object of this name is another one.
+            Conflict: `uid` is given and the object of this name is another one; or `version` is
+                given and it has changed since that resourceVersion.
         """
         ...
 

@@ -42,6 +42,7 @@ _HEADERS: Final = {
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class HttpKubeApi:
@@ -101,15 +102,40 @@ class HttpKubeApi:
         field_selector: str | None = None,
         limit: int = 500,
     ) -> tuple[Objects, str]:
-        path = resource(api_version, kind).path(namespace)
         query = {"limit": str(limit)}
         if label_selector:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
+        return await self._pages(api_version, kind, namespace, query)
+
+    async def list_metadata(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+    ) -> Objects:
+        query = {"limit": "500"}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        objects, _ = await self._pages(api_version, kind, namespace, query, _METADATA)
+        return objects
+
+    async def _pages(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None,
+        query: dict[str, str],
+        accept: str | None = None,
+    ) -> tuple[Objects, str]:
+        path = resource(api_version, kind).path(namespace)
         objects: Objects = []
         while True:
-            page = _decode(await self._call("list", "GET", path, query, seconds=LIST_SECONDS))
+            data = await self._call("list", "GET", path, query, seconds=LIST_SECONDS, accept=accept)
+            page = _decode(data)
             # The items of a list come without these two. Page by page: a whole list as it was
             # decoded is many times the size of what is kept of it.
             head = {"apiVersion": api_version, "kind": kind}
@@ -181,11 +207,18 @@ class HttpKubeApi:
         return _decode(answer)
 
     async def delete(
-        self, ref: Ref, *, uid: str | None = None, propagation: str = "Background"
+        self,
+        ref: Ref,
+        *,
+        uid: str | None = None,
+        version: str | None = None,
+        propagation: str = "Background",
     ) -> bool:
         options: Object = {"propagationPolicy": propagation}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        known = {"uid": uid, "resourceVersion": version}
+        preconditions = {name: value for name, value in known.items() if value is not None}
+        if preconditions:
+            options["preconditions"] = preconditions
         try:
             await self._call("delete", "DELETE", ref.path(), body=options)
         except NotFound:
@@ -216,11 +249,12 @@ class HttpKubeApi:
         content_type: str = _JSON,
         seconds: float = CALL_SECONDS,
         warnings: Texts | None = None,
+        accept: str | None = None,
     ) -> bytes:
         started = time.monotonic()
         status = 0
         try:
-            response = await self._send(method, path, query, body, content_type, seconds)
+            response = await self._send(method, path, query, body, content_type, seconds, accept)
             async with response:
                 data = await response.read()
             status = response.status
@@ -244,11 +278,14 @@ class HttpKubeApi:
         body: Any,
         content_type: str,
         seconds: float,
+        accept: str | None,
     ) -> aiohttp.ClientResponse:
         """Straight to aiohttp: the generated client costs more than the request itself."""
         if self._session is None:
             self._session = session(self._configuration, limit=MAX_CONNECTIONS, headers=_HEADERS)
         headers = {"Content-Type": content_type}
+        if accept is not None:
+            headers["Accept"] = accept
         token = await bearer(self._configuration)
         if token:
             headers["Authorization"] = token
