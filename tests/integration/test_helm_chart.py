@@ -150,6 +150,8 @@ MAY = [
     ("delete", "jobs.batch"),
     ("create", "trainjobs.trainer.kubeflow.org"),
     ("create", "trainingruntimes.trainer.kubeflow.org"),
+    ("list", "workloads.kueue.x-k8s.io"),
+    ("patch", "workloads.kueue.x-k8s.io"),
     ("patch", "jobs.batch"),
     ("patch", "trainjobs.trainer.kubeflow.org"),
     ("delete", "experiments.runyard.dev"),

@@ -24,6 +24,7 @@ NAMESPACED = {
     "jobs.batch": ["create", "delete", "get", "list", "patch", "watch"],
     "trainjobs.trainer.kubeflow.org": ["create", "delete", "get", "list", "patch", "watch"],
     "trainingruntimes.trainer.kubeflow.org": ["create", "get", "list", "watch"],
+    "workloads.kueue.x-k8s.io": ["list", "patch"],
     "pods": ["get", "list", "watch"],
     "pods/log": ["get"],
     "configmaps": ["create", "get", "patch"],
