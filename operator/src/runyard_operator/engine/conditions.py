@@ -14,7 +14,7 @@ Truth = Literal["True", "False", "Unknown"]
 ACCEPTED: Final = "Accepted"
 """The spec is valid, and what it inherits exists."""
 CODE_STAGED: Final = "CodeStaged"
-"""(unit) The code is where the pods will find it."""
+"""The code is where the pods will find it; of an experiment, its commit or bundle is known."""
 SUBMITTED: Final = "Submitted"
 """(unit) There is a job for the attempt."""
 RUNNING: Final = "Running"

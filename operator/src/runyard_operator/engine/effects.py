@@ -47,8 +47,15 @@ class ResumeJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveLogs:
+    """Keep the complete logs of an attempt that is over."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class StageCode:
-    """Put the experiment's inline code where its units' pods can mount it, once for all."""
+    """Find out what the experiment's code is, and put it where its units' pods find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +94,20 @@ class DeleteUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseCluster:
+    """Delete the Ray cluster that a unit has made for others: nobody needs it any more."""
+
+    unit_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteSelf:
     """Delete the experiment, whose time to live is over; all that it owns goes with it."""
 
 
-UnitEffect = AddFinalizer | ReleaseFinalizer | Submit | CancelJob | SuspendJob | ResumeJob
+UnitEffect = (
+    AddFinalizer | ReleaseFinalizer | Submit | CancelJob | SuspendJob | ResumeJob | ArchiveLogs
+)
 ExperimentEffect = (
     AddFinalizer
     | ReleaseFinalizer
@@ -100,5 +116,6 @@ ExperimentEffect = (
     | CreateUnit
     | UpdateUnit
     | DeleteUnit
+    | ReleaseCluster
     | DeleteSelf
 )

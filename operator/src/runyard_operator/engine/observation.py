@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from runyard.api.policy import FailureClass
-from runyard.api.unit import Handle
+from runyard.api.unit import ArtifactStatus, Handle
 
 
 class State(StrEnum):
@@ -52,5 +52,7 @@ class Observation:
     failure_class: FailureClass | None = None
     last_log_lines: tuple[str, ...] = ()
     outputs: tuple[tuple[str, str], ...] = ()
+    artifacts: tuple[ArtifactStatus, ...] = ()
+    dashboard_url: str | None = None
     start_time: datetime | None = None
     completion_time: datetime | None = None

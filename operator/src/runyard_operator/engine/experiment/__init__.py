@@ -7,17 +7,23 @@ from runyard_operator.engine.experiment.view import (
     Earlier,
     ExperimentDecision,
     ExperimentView,
+    Fact,
     Foreign,
+    NotStaged,
     Planned,
     SlotUnit,
+    Staged,
 )
 
 __all__ = [
     "Earlier",
     "ExperimentDecision",
     "ExperimentView",
+    "Fact",
     "Foreign",
+    "NotStaged",
     "Planned",
     "SlotUnit",
+    "Staged",
     "plan",
 ]

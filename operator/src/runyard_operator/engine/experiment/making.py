@@ -12,6 +12,7 @@ from runyard.api.experiment import ExperimentPhase
 from runyard.api.task import Task
 from runyard.api.unit import Adopted, Member, OutputValue, Skip, UnitPhase, UnitSpec
 from runyard_operator.engine import effects, graph, merge, naming, reasons, references
+from runyard_operator.engine.experiment import clusters
 from runyard_operator.engine.experiment.view import ExperimentView
 from runyard_operator.engine.references import NoValueError, Reference
 from runyard_operator.engine.slots import Layout, Slot, TaskSlots
@@ -45,6 +46,9 @@ def work_digest(spec: UnitSpec) -> str:
     if code is not None and code.config_map is not None and code.config_map.digest is None:
         whole["code"] = {"unknown": f"{spec.experiment}/{spec.task}"}
     work = {name: whole.get(name) for name in _SAME_WORK}
+    if spec.executor.ray is not None and spec.executor.ray.cluster_from is not None:
+        # The cluster is another one in each experiment; which task makes it is the same.
+        whole["executor"]["ray"]["clusterFrom"].pop("unit", None)
     work["matrix"] = spec.member.values if spec.member else None
     text = json.dumps(work, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -77,13 +81,14 @@ class Maker:
         if slot.member is not None:
             member = Member(index=slot.member, values=dict(place.values(slot.member)))
         fields: dict[str, Any] = {name: getattr(task, name) for name in _WORK}
-        return UnitSpec(
+        spec = UnitSpec(
             **fields,
             experiment=self.view.name,
             task=slot.task,
             member=member,
             code=self.view.staged_code,
         )
+        return clusters.bound(self.view.name, spec)
 
     def spec(self, slot: Slot) -> UnitSpec:
         """The spec as it is to run, or to be taken over from an earlier experiment.
@@ -135,11 +140,14 @@ class Maker:
             place = self.layout.tasks[name]
             chosen = rerun.from_tasks if rerun else ()
             anew = place.final or name in graph.descendants(chosen, self.view.spec.tasks)
+            anew = anew or clusters.makes(place.task)
             self._adoptable[name] = not anew and self._follows_adopted(place)
         return self._adoptable[name]
 
     def _follows_adopted(self, place: TaskSlots) -> bool:
         for parent in (self.layout.tasks[each.task] for each in place.task.after):
+            if clusters.makes(parent.task):
+                continue  # made anew each time, and it leaves nothing behind
             if all(self.phases[slot] is UnitPhase.SKIPPED for slot in parent.slots):
                 if not self._follows_adopted(parent):
                     return False

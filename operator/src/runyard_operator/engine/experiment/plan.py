@@ -6,6 +6,7 @@ then each slot's next step, and last whether everything has ended.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from runyard.api.experiment import ExperimentPhase, ExperimentStatus, Mode
@@ -20,18 +21,29 @@ from runyard_operator.engine import (
     slots,
 )
 from runyard_operator.engine.conditions import Want
-from runyard_operator.engine.experiment import making, outcome, standing, status, tasks
+from runyard_operator.engine.experiment import (
+    clusters,
+    making,
+    outcome,
+    staging,
+    standing,
+    status,
+    tasks,
+)
 from runyard_operator.engine.experiment.tasks import Advance
 from runyard_operator.engine.experiment.view import (
     ExperimentDecision,
     ExperimentView,
+    Fact,
     Foreign,
+    NotStaged,
     Planned,
+    Staged,
 )
 from runyard_operator.engine.slots import Layout
 
 
-def plan(view: ExperimentView, now: datetime, fact: Planned | None = None) -> ExperimentDecision:
+def plan(view: ExperimentView, now: datetime, fact: Fact = None) -> ExperimentDecision:
     """Decides what becomes of the experiment. Pure; a second run changes nothing."""
     if view.deleting:
         return _deleting(view, now)
@@ -42,12 +54,15 @@ def plan(view: ExperimentView, now: datetime, fact: Planned | None = None) -> Ex
     layout = view.layout or slots.layout(view.name, view.spec)
     if view.spec.mode is Mode.PLAN:
         return _planning(view, fact, now)
-    return _advance(view, layout, now)
+    return _advance(view, layout, now, fact)
 
 
 def _ended(view: ExperimentView, now: datetime) -> ExperimentDecision:
     """Nothing reopens it; its time to live may end it for good."""
     seen = view.status.model_copy(update={"observed_generation": view.generation})
+    release = tuple(effects.ReleaseCluster(uid) for uid in view.clusters.values())
+    if release:
+        return ExperimentDecision(seen, release, requeue_after=pace.RETRY)
     if view.finalizer:
         return ExperimentDecision(seen, (effects.ReleaseFinalizer(),))
     ttl, end = view.spec.ttl_seconds_after_finished, view.status.completion_time
@@ -74,6 +89,7 @@ def _prepare(view: ExperimentView, now: datetime) -> ExperimentDecision:
         layout = slots.layout(view.name, view.spec)
         merged = making.merged_tasks(view, layout)
         checked_references.check(view.spec, layout, merged)
+        clusters.check(layout, merged)
         for task in merged.values():
             where = "finally" if layout.tasks[task.name].final else "tasks"
             check.work(task, f"{where}[{task.name}]")
@@ -112,13 +128,13 @@ def _stalled(view: ExperimentView, reason: str, message: str, now: datetime) -> 
     return ExperimentDecision(blocked, requeue_after=pace.STALLED)
 
 
-def _planning(view: ExperimentView, fact: Planned | None, now: datetime) -> ExperimentDecision:
+def _planning(view: ExperimentView, fact: Fact, now: datetime) -> ExperimentDecision:
     if view.spec.cancel:
         end = status.ended(
             view, ExperimentPhase.CANCELLED, reasons.CANCEL_REQUESTED, "cancelled", now
         )
         return ExperimentDecision(end, requeue_after=0.0)
-    if fact is None:
+    if not isinstance(fact, Planned):
         return ExperimentDecision(view.status, (effects.RenderPlan(),), pace.RETRY)
     where = f"ConfigMap {fact.config_map}"
     written = {"plan": {"config_map": fact.config_map, "digest": fact.digest}}
@@ -133,7 +149,9 @@ def _planning(view: ExperimentView, fact: Planned | None, now: datetime) -> Expe
     return ExperimentDecision(new, requeue_after=0.0)
 
 
-def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentDecision:
+def _advance(
+    view: ExperimentView, layout: Layout, now: datetime, fact: Fact = None
+) -> ExperimentDecision:
     going = not (view.spec.suspend or view.spec.cancel)
     resumed = going and standing.written(view, conditions.SUSPENDED)
     start = now if resumed else view.status.start_time
@@ -141,6 +159,11 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
     deadline = _deadline(view, layout, advance, start)
     passed = deadline is not None and now >= deadline
     exceeded = passed or standing.written(view, conditions.DEADLINE_EXCEEDED)
+    if staging.pending(view) and not (view.spec.cancel or exceeded):
+        told = status.progressing(view, layout, advance)
+        told["start_time"] = start or now
+        staged = fact if isinstance(fact, Staged | NotStaged) else None
+        return staging.step(view, staged, now, told)
     tasks.Stepper(view, layout, advance, exceeded=exceeded).run()
     told = status.progressing(view, layout, advance)
     told["start_time"] = start or now
@@ -155,7 +178,7 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
     if phase is ExperimentPhase.SUSPENDED:
         message = standing.suspended_message(view)
     new = status.going_on(view, phase, wants, now, message, **told)
-    wanted = advance.effects
+    wanted = [*advance.effects, *_releases(view, layout, advance)]
     if view.spec.code and tasks.nothing_made(view) and advance.made:
         wanted = [effects.StageCode(), *wanted]
     again = pace.RECHECK
@@ -170,6 +193,14 @@ def _advance(view: ExperimentView, layout: Layout, now: datetime) -> ExperimentD
         soft=status.is_soft(view.status, new),
         verify=advance.given_up and not view.live,
     )
+
+
+def _releases(
+    view: ExperimentView, layout: Layout, advance: Advance
+) -> Iterator[effects.ReleaseCluster]:
+    if view.clusters:
+        merged = making.merged_tasks(view, layout)
+        yield from clusters.releases(view, layout, merged, advance.before)
 
 
 def _anything_left(view: ExperimentView) -> bool:

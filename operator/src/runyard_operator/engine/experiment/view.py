@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runyard.api.code import Code
-from runyard.api.experiment import ExperimentSpec, ExperimentStatus, UsedProfile
+from runyard.api.experiment import ExperimentSpec, ExperimentStatus, StagedCode, UsedProfile
 from runyard.api.profile import ProfileSpec
 from runyard.api.unit import UnitPhase
 from runyard_operator.engine import effects
@@ -79,6 +79,8 @@ class ExperimentView:
     where the earlier experiment does not exist."""
     staged_code: Code | None = None
     """What the units name as their code, once `StageCode` was done."""
+    clusters: Mapping[Slot, str] = field(default_factory=dict)
+    """UIDs of the units whose Ray cluster, made for other tasks, is there."""
     deleting: bool = False
     finalizer: bool = True
     live: bool = False
@@ -111,6 +113,24 @@ class Planned:
     config_map: str
     digest: str
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The fact that the experiment's code is known, and there for its units."""
+
+    code: StagedCode
+
+
+@dataclass(frozen=True, slots=True)
+class NotStaged:
+    """The fact that the code is not to be had as things are; a human must mend that."""
+
+    reason: str
+    message: str
+
+
+Fact = Planned | Staged | NotStaged | None
 
 
 @dataclass(frozen=True, slots=True)

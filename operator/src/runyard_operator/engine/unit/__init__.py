@@ -6,6 +6,7 @@ from runyard_operator.engine.unit.late import lost as lost_attempts
 from runyard_operator.engine.unit.late import matters as tells_of_lost
 from runyard_operator.engine.unit.step import needs_observation, step
 from runyard_operator.engine.unit.view import (
+    Archived,
     Fact,
     Rejected,
     SubmitFailed,
@@ -15,6 +16,7 @@ from runyard_operator.engine.unit.view import (
 )
 
 __all__ = [
+    "Archived",
     "Fact",
     "Rejected",
     "SubmitFailed",

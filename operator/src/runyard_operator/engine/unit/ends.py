@@ -37,6 +37,7 @@ def succeed(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         outputs=[
             OutputValue(name=each.name, value=outputs[each.name]) for each in unit.spec.outputs
         ],
+        artifacts=list(seen.artifacts),
         start_time=unit.status.start_time or seen.start_time,
         completion_time=attempt.completion_time,
     )

@@ -78,6 +78,7 @@ def _alive(unit: UnitView, seen: Observation, now: datetime) -> UnitDecision:
         ),
         attempts=status.with_attempt(unit, attempt),
         start_time=unit.status.start_time or attempt.start_time,
+        dashboard_url=seen.dashboard_url or unit.status.dashboard_url,
     )
     usually = pace.QUEUED if seen.queued else pace.RECHECK
     wait = deadlines.next_look(unit, attempt, now, pace.RETRY if acts else usually)

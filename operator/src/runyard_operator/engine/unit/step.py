@@ -6,12 +6,14 @@ nothing at the backend? must the job end? and only then: what does the backend s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from runyard_operator.engine import effects, pace
 from runyard_operator.engine.observation import Observation
-from runyard_operator.engine.unit import begin, ending, late, observed, submission
+from runyard_operator.engine.unit import archive, begin, ending, late, observed, submission
 from runyard_operator.engine.unit.view import (
+    Archived,
     Fact,
     SubmitFailed,
     Submitted,
@@ -28,14 +30,15 @@ def needs_observation(unit: UnitView) -> bool:
 
 def step(unit: UnitView, fact: Fact, now: datetime) -> UnitDecision:
     """Decides what becomes of the unit, given one fact. Pure; a second run changes nothing."""
-    if unit.ended:
-        return _latched(unit)
+    if unit.ended or isinstance(fact, Archived):
+        return archive.record(unit, fact) if isinstance(fact, Archived) else _latched(unit)
     if isinstance(fact, Observation):
         earlier = late.about(unit, fact)
         if earlier is not None:
             return late.decide(unit, earlier, fact, now)
     if unit.attempt is None or unit.between_attempts:
-        return begin.step(unit, fact, now)
+        decision = begin.step(unit, fact, now)
+        return replace(decision, effects=(*archive.due(unit), *decision.effects))
     if isinstance(fact, Observation) and fact.key not in (None, unit.attempt.key):
         return UnitDecision(unit.status, requeue_after=pace.RETRY)  # its record is gone
     if unit.ending_wanted or condemned(unit.attempt):
@@ -56,5 +59,6 @@ def _latched(unit: UnitView) -> UnitDecision:
     seen = unit.status.model_copy(update={"observed_generation": unit.generation})
     if unit.finalizer and not unit.noted:
         # Without it the unit could vanish, and its task be taken for one that was never begun.
-        return UnitDecision(seen, requeue_after=pace.RETRY)
-    return UnitDecision(seen, (effects.ReleaseFinalizer(),) if unit.finalizer else ())
+        return UnitDecision(seen, archive.due(unit), requeue_after=pace.RETRY)
+    release = (effects.ReleaseFinalizer(),) if unit.finalizer else ()
+    return UnitDecision(seen, (*archive.due(unit), *release))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runyard.api.unit import Attempt, Handle, UnitSpec, UnitStatus
+from runyard.api.unit import Attempt, Handle, LogArchive, UnitSpec, UnitStatus
 from runyard_operator.engine import effects
 from runyard_operator.engine.observation import Observation
 
@@ -30,6 +30,8 @@ class UnitView:
     epoch: int = 0
     noted: bool = True
     """Whether the experiment that made the unit has written down how it ended."""
+    archives: bool = False
+    """Whether this operator keeps the logs of attempts that are over."""
 
     @property
     def ended(self) -> bool:
@@ -87,7 +89,15 @@ class Rejected:
     message: str
 
 
-Fact = Observation | Submitted | SubmitFailed | Rejected | None
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The fact that the logs of an attempt are kept, or that nothing of them could be."""
+
+    attempt: int
+    log: LogArchive
+
+
+Fact = Observation | Submitted | SubmitFailed | Rejected | Archived | None
 
 
 @dataclass(frozen=True, slots=True)
