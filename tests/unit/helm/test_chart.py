@@ -28,6 +28,7 @@ NAMESPACED = {
     "pods": ["get", "list", "watch"],
     "pods/log": ["get"],
     "configmaps": ["create", "get", "patch"],
+    "services": ["create", "get"],
     "events": ["create", "list"],
 }
 CLUSTER = {

@@ -16,7 +16,8 @@ def observe(
 ) -> Observation:
     """The state of the attempt's Job.
 
-    A pod that has ended leaves the Job running until the Job itself says how it ended.
+    A pod that has ended leaves the Job running until the Job itself says how it ended. It runs
+    when the task runs in every pod.
     """
     if child["metadata"].get("deletionTimestamp"):
         return result.terminating(child)
@@ -34,6 +35,7 @@ def observe(
     if result.suspended_by_us(child) and not busy:
         return result.suspended(child)
     ready = any(status.get(each) for each in ("ready", "succeeded", "failed"))
-    if result.started(views) or (ready and not views):
+    expected = child["spec"].get("completions") or 1
+    if result.started(views) >= expected or (ready and not views):
         return result.running(child, views)
-    return result.waiting(child, views, 1)
+    return result.waiting(child, views, expected)

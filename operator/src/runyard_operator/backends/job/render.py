@@ -7,14 +7,13 @@ from typing import Final
 
 from runyard.api.executor import JobExecutor
 from runyard.api.task import Role
-from runyard_operator.backends import naming
+from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code, fields, group, template
+from runyard_operator.backends.pods import code, fields, group, nodes
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.environment import environment
-from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine import reasons
 
@@ -40,10 +39,13 @@ def render(target: Target, config: PodConfig) -> Plan:
     bare = code.is_bare(target.spec)
     sidecars, containers = _containers(target, block, staged)
     first = [] if bare else [code.init_container(target.spec, staged, config)]
+    several = nodes.count(target) > 1
+    name = naming.job_name(target.name, target.attempt)
     pod: Manifest = {
-        "metadata": {"labels": labels(target), "annotations": marks(target)},
+        "metadata": fields.pod_metadata(target, block),
         "spec": {
             "restartPolicy": "Never",
+            **({"subdomain": name} if several else {}),
             **fields.pod_fields(block, config),
             **({"initContainers": [*first, *sidecars]} if first or sidecars else {}),
             "containers": containers,
@@ -56,23 +58,10 @@ def render(target: Target, config: PodConfig) -> Plan:
     job: Manifest = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": naming.job_name(target.name, target.attempt),
-            "namespace": target.namespace,
-            "labels": labels(target),
-            "annotations": marks(target),
-            "ownerReferences": template.owned(target),
-        },
-        # A try is an attempt of the unit: the Job itself never makes a second pod.
-        "spec": {
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            "podReplacementPolicy": "Failed",
-            "template": pod,
-        },
+        "metadata": fields.child_metadata(target, name, block),
+        "spec": {**kueue.spec(block), **nodes.job_fields(target), "template": pod},
     }
-    return plan(target, staged, [job])
+    return plan(target, staged, [nodes.service(target), job] if several else [job])
 
 
 def _containers(

@@ -7,6 +7,7 @@ from typing import Final
 from runyard.api.constants import CODE_DIR, OUTPUTS_DIR
 from runyard.api.task import Role
 from runyard_operator.backends.base import Target
+from runyard_operator.backends.pods import nodes
 from runyard_operator.backends.pods.command import literal
 from runyard_operator.backends.pods.template import Fragment
 
@@ -32,6 +33,7 @@ def environment(target: Target, role: Role | None = None) -> list[Fragment]:
     }
     found["PYTHONPATH"] = {"name": "PYTHONPATH", "value": CODE_DIR}
     found["PYTHONUNBUFFERED"] = {"name": "PYTHONUNBUFFERED", "value": "1"}
+    found.update(nodes.environment(target))
     for variable in (*spec.env, *(role.env if role else ())):
         if variable.name in ours:
             continue
