@@ -160,6 +160,8 @@ MAY = [
     ("watch", "pods"),
     ("list", "events"),
     ("create", "events"),
+    ("create", "services"),
+    ("get", "services"),
 ]
 MAY_NOT = [
     ("get", "secrets"),
@@ -169,6 +171,9 @@ MAY_NOT = [
     ("create", "pods/exec"),
     ("list", "configmaps"),
     ("delete", "configmaps"),
+    ("list", "services"),
+    ("patch", "services"),
+    ("delete", "services"),
     ("update", "jobs.batch"),
     ("create", "experiments.runyard.dev"),
     ("patch", "executionprofiles.runyard.dev"),

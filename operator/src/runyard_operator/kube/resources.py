@@ -58,6 +58,7 @@ RESOURCES: Final[Mapping[tuple[str, str], Resource]] = {
         Resource("v1", "Pod", "pods"),
         Resource("v1", "ConfigMap", "configmaps"),
         Resource("v1", "Event", "events"),
+        Resource("v1", "Service", "services"),
         Resource("coordination.k8s.io/v1", "Lease", "leases"),
         Resource(KUEUE, "Workload", "workloads"),
         Resource(TRAINER, "TrainJob", "trainjobs"),
