@@ -68,6 +68,14 @@ class InClusterBackend(ABC):
     ) -> Observation:
         """The observation of a child that is ours. Pure."""
 
+    def is_settled(self, child: Mapping[str, Any]) -> bool:
+        """Whether the child says that it has ended, or that it holds nothing."""
+        return result.is_terminal(child) or result.is_suspended(child)
+
+    def witnesses(self, seen: Observation, pods: Sequence[Object]) -> Sequence[Object]:
+        """The pods that can tell more about what was seen."""
+        return pods
+
     async def submit(self, target: Target) -> tuple[Handle, str]:
         """See `base.Backend`."""
         plan = await self.plan(target)
@@ -138,7 +146,7 @@ class InClusterBackend(ABC):
                 return await self._absent(target, handle)
             # The end is told once and for good, and "suspended" means that nothing is held: then
             # the pods are read afresh, since the cache may be behind.
-            if cached and not result.is_terminal(child) and not result.is_suspended(child):
+            if cached and not self.is_settled(child):
                 pods = self._cached_pods(target)
             else:
                 pods = await self._pods(target)
@@ -149,7 +157,8 @@ class InClusterBackend(ABC):
                 reason=reasons.UNREACHABLE,
                 message=f"the API server gives no answer: {error}",
             )
-        return await self._evidence.add(self.look(target, child, pods), child, pods)
+        seen = self.look(target, child, pods)
+        return await self._evidence.add(seen, child, self.witnesses(seen, pods))
 
     async def _absent(self, target: Target, handle: Handle | None) -> Observation:
         """The child is gone; its pods may outlive it."""

@@ -21,3 +21,18 @@ def job_name(unit: str, attempt: int) -> str:
 def trainjob_name(unit: str, attempt: int) -> str:
     """The name of the TrainJob of an attempt, and of the TrainingRuntime made for it."""
     return bounded(f"{unit}-{attempt}", MAX_TRAINJOB)
+
+
+MAX_RAYJOB: Final = 47
+MAX_RAYCLUSTER: Final = 53
+"""KubeRay's own limits; the names of a cluster's pods and services are longer."""
+
+
+def rayjob_name(unit: str, attempt: int) -> str:
+    """The name of the RayJob of an attempt."""
+    return bounded(f"{unit}-{attempt}", MAX_RAYJOB)
+
+
+def raycluster_name(unit: str, attempt: int) -> str:
+    """The name of the RayCluster that an attempt makes for other tasks."""
+    return bounded(f"{unit}-{attempt}", MAX_RAYCLUSTER)

@@ -8,12 +8,13 @@ from runyard_operator.backends.base import Backend
 from runyard_operator.backends.incluster import InClusterBackend
 from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.ray.backend import RayBackend
 from runyard_operator.backends.trainjob.backend import TrainJobBackend
 from runyard_operator.config import Config
 from runyard_operator.kube.api import KubeApi
 from runyard_operator.store import Store
 
-IN_CLUSTER: Final[tuple[type[InClusterBackend], ...]] = (JobBackend, TrainJobBackend)
+IN_CLUSTER: Final[tuple[type[InClusterBackend], ...]] = (JobBackend, TrainJobBackend, RayBackend)
 
 
 def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:

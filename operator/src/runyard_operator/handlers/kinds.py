@@ -9,7 +9,7 @@ from typing import Final
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_UNIT, LABEL_UNIT_UID
 from runyard.api.experiment import ExperimentPhase
 from runyard_operator.kube.api import Object
-from runyard_operator.kube.resources import TRAINER, Ref, Resource, resource
+from runyard_operator.kube.resources import RAY, TRAINER, Ref, Resource, resource
 from runyard_operator.queue import Key
 from runyard_operator.reconcile import views
 from runyard_operator.store import Store
@@ -52,6 +52,8 @@ WATCHED: Final = (
     Watched(resource("batch/v1", "Job"), LABEL_UNIT_UID),
     Watched(resource("v1", "Pod"), LABEL_UNIT_UID),
     Watched(resource(TRAINER, "TrainJob"), LABEL_UNIT_UID, optional=True),
+    Watched(resource(RAY, "RayJob"), LABEL_UNIT_UID, optional=True),
+    Watched(resource(RAY, "RayCluster"), LABEL_UNIT_UID, optional=True),
 )
 
 

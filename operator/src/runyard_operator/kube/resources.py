@@ -11,6 +11,7 @@ from runyard.api.constants import API_VERSION
 
 TRAINER: Final = "trainer.kubeflow.org/v1alpha1"
 KUEUE: Final = "kueue.x-k8s.io/v1beta2"
+RAY: Final = "ray.io/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ RESOURCES: Final[Mapping[tuple[str, str], Resource]] = {
         Resource("v1", "Service", "services"),
         Resource("coordination.k8s.io/v1", "Lease", "leases"),
         Resource(KUEUE, "Workload", "workloads"),
+        Resource(RAY, "RayJob", "rayjobs"),
+        Resource(RAY, "RayCluster", "rayclusters"),
         Resource(TRAINER, "TrainJob", "trainjobs"),
         Resource(TRAINER, "TrainingRuntime", "trainingruntimes"),
         Resource(TRAINER, "ClusterTrainingRuntime", "clustertrainingruntimes", namespaced=False),

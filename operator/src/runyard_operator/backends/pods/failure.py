@@ -179,6 +179,15 @@ def _init_message(pod: PodView, container: ContainerView) -> str:
     return f"pod {pod.name}: init container {container.name} ended with {container.exit_code}"
 
 
+def disruption_of(pod: PodView) -> FailureClass | None:
+    """The class of failure of a pod that was taken away; None when it was not."""
+    if pod.reason in _POD_REASONS:
+        return _POD_REASONS[pod.reason]
+    if pod.disruption is not None:
+        return _DISRUPTIONS.get(pod.disruption[0], FailureClass.NODE_FAILURE)
+    return None
+
+
 def _classify(pod: PodView, part: ContainerView | None) -> tuple[FailureClass, str]:
     """Class and detail. Memory speaks first: an eviction would be told as such anyway."""
     if part is not None and part.end_reason == "OOMKilled":

@@ -1,0 +1,100 @@
+"""Ray clusters that a task has made for others: how they are found, and let go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from runyard.api.constants import LABEL_ATTEMPT, LABEL_UNIT, LABEL_UNIT_UID
+from runyard_operator.backends import answers
+from runyard_operator.backends.ray.borrowed import Host
+from runyard_operator.engine.naming import bounded
+from runyard_operator.kube.api import KubeApi, Object
+from runyard_operator.kube.errors import Conflict, KubeError, NotFound
+from runyard_operator.kube.resources import RAY, Ref
+from runyard_operator.store import Store
+
+KIND: Final = "RayCluster"
+
+
+def held(store: Store, unit_uid: str) -> bool:
+    """Whether a cluster that the unit has made is still there, one that is going included."""
+    return bool(store.children(unit_uid, KIND))
+
+
+async def release(kube: KubeApi, namespace: str, unit_uid: str) -> bool:
+    """Deletes the clusters that a unit has made; returns whether there are any left. Repeatable.
+
+    Raises:
+        Unreachable, Stalled: see `base.Backend.cancel`.
+    """
+    ref = Ref(RAY, KIND, f"of unit {unit_uid}", namespace)
+    try:
+        found = await kube.list(
+            RAY, KIND, namespace=namespace, label_selector=f"{LABEL_UNIT_UID}={unit_uid}"
+        )
+        ours = [each for each in found if _controlled_by(each, unit_uid)]
+        for each in ours:
+            ref = Ref(RAY, KIND, each["metadata"]["name"], namespace)
+            if each["metadata"].get("deletionTimestamp"):
+                continue
+            try:
+                await kube.delete(ref, uid=each["metadata"]["uid"], propagation="Foreground")
+            except Conflict:
+                continue  # another object has the name by now: ours is gone
+    except NotFound:
+        return False  # without the kind there is nothing of it
+    except KubeError as error:
+        raise answers.to_backend_error(error, ref) from error
+    return bool(ours)
+
+
+def _controlled_by(cluster: Mapping[str, Any], unit_uid: str) -> bool:
+    owners = cluster["metadata"].get("ownerReferences") or []
+    return any(each.get("controller") and each["uid"] == unit_uid for each in owners)
+
+
+async def made_by(kube: KubeApi, namespace: str, unit: str) -> Object | None:
+    """The cluster that the unit of this name has made: that of its latest attempt.
+
+    Raises:
+        KubeError: no clear answer.
+    """
+    found = await kube.list(
+        RAY, KIND, namespace=namespace, label_selector=f"{LABEL_UNIT}={bounded(unit)}"
+    )
+    kept = [
+        each
+        for each in found
+        if not each["metadata"].get("deletionTimestamp")
+        and _controlled_by(each, each["metadata"]["labels"].get(LABEL_UNIT_UID, ""))
+    ]
+    return max(kept, key=_attempt, default=None)
+
+
+def _attempt(cluster: Mapping[str, Any]) -> int:
+    number = (cluster["metadata"].get("labels") or {}).get(LABEL_ATTEMPT) or ""
+    return int(number) if number.isdigit() else 0
+
+
+async def labelled(kube: KubeApi, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+    """The clusters with these labels, less those that are going.
+
+    Raises:
+        KubeError: no clear answer.
+    """
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    found = await kube.list(RAY, KIND, namespace=namespace, label_selector=selector)
+    return [each for each in found if not each["metadata"].get("deletionTimestamp")]
+
+
+def host(cluster: Mapping[str, Any]) -> Host:
+    """What a job that borrows the cluster must know of it."""
+    pod = cluster["spec"]["headGroupSpec"]["template"].get("spec") or {}
+    containers = pod.get("containers") or [{}]
+    references = {
+        each["name"]: each["valueFrom"]
+        for each in containers[0].get("env") or []
+        if "valueFrom" in each
+    }
+    return Host(name=cluster["metadata"]["name"], references=references)
