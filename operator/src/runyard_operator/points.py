@@ -41,6 +41,14 @@ class Point(StrEnum):
     )
     EXPERIMENT_STAGE_BEFORE = "experiment.stage.before", "the experiment's code is not stored yet"
     EXPERIMENT_STAGE_AFTER = "experiment.stage.after", "the experiment's code is stored"
+    EXPERIMENT_RELEASE_BEFORE = (
+        "experiment.release.before",
+        "a shared Ray cluster is about to be deleted",
+    )
+    EXPERIMENT_RELEASE_AFTER = (
+        "experiment.release.after",
+        "a shared Ray cluster's deletion has been asked for",
+    )
     EXPERIMENT_CREATE_BEFORE = "experiment.create.before", "a unit is about to be created"
     EXPERIMENT_CREATE_AFTER = (
         "experiment.create.after",

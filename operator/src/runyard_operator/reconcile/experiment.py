@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +16,7 @@ from runyard_operator.engine import effects
 from runyard_operator.engine.experiment import (
     ExperimentDecision,
     ExperimentView,
+    Fact,
     Planned,
     making,
     plan,
@@ -24,9 +26,10 @@ from runyard_operator.kube.errors import AlreadyExists, Conflict, NotFound, Unav
 from runyard_operator.kube.resources import Ref
 from runyard_operator.points import Point
 from runyard_operator.queue import Key
-from runyard_operator.reconcile import code, manifests
-from runyard_operator.reconcile.gathering import UNIT, Gatherer
+from runyard_operator.reconcile import code, manifests, views
+from runyard_operator.reconcile.gathering import RAY_CLUSTER, UNIT, Gatherer
 from runyard_operator.reconcile.planning import Planner
+from runyard_operator.reconcile.staging import Stager
 from runyard_operator.reconcile.writer import StaleError, Writer, refresh
 
 KIND: Final = "Experiment"
@@ -46,6 +49,7 @@ class ExperimentReconciler:
         self._context = context
         self._gatherer = Gatherer(context)
         self._planner = Planner(context, backends)
+        self._stager = Stager(context)
         self._written: dict[str, datetime] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -61,7 +65,7 @@ class ExperimentReconciler:
     async def _pass(self, obj: Object) -> float | None:
         view = await self._gatherer.view(obj)
         writer = Writer(self._context, obj)
-        fact: Planned | None = None
+        fact: Fact = None
         while True:
             decision = plan(view, self._context.now(), fact)
             if decision.verify:
@@ -99,33 +103,41 @@ class ExperimentReconciler:
 
     async def _act(
         self, writer: Writer, view: ExperimentView, decision: ExperimentDecision
-    ) -> Planned | None:
-        """Runs the effects in order; a plan that was rendered is a fact to decide on again."""
-        creations = [each for each in decision.effects if isinstance(each, effects.CreateUnit)]
+    ) -> Fact:
+        """Runs the effects in order; what a look at plan or code brings is decided on again."""
         for effect in decision.effects:
             match effect:
-                case effects.AddFinalizer():
-                    self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
-                    await writer.add_finalizer()
-                    self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
-                case effects.ReleaseFinalizer():
-                    self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
-                    await writer.release_finalizer()
-                    self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
                 case effects.StageCode():
-                    await self._stage(writer.obj, view.spec.code)
+                    found = await self._stage(writer.obj, view.spec.code)
+                    if found is not None:
+                        return found
                 case effects.RenderPlan():
                     return await self._plan(writer.obj, view)
-                case effects.UpdateUnit():
-                    await self._update(writer.obj, effect)
-                case effects.DeleteUnit():
-                    await self._delete(writer.obj, effect)
-                case effects.DeleteSelf():
-                    await self._delete_self(writer.obj)
-                case effects.CreateUnit():
-                    pass  # below, several at once
+                case _:
+                    await self._carry_out(writer, effect)
+        creations = [each for each in decision.effects if isinstance(each, effects.CreateUnit)]
         await self._create(writer.obj, creations)
         return None
+
+    async def _carry_out(self, writer: Writer, effect: effects.ExperimentEffect) -> None:
+        """Runs an effect that brings no news; units are created elsewhere, several at once."""
+        match effect:
+            case effects.AddFinalizer():
+                self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
+                await writer.add_finalizer()
+                self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
+            case effects.ReleaseFinalizer():
+                self._context.point(Point.EXPERIMENT_FINALIZER_BEFORE)
+                await writer.release_finalizer()
+                self._context.point(Point.EXPERIMENT_FINALIZER_AFTER)
+            case effects.UpdateUnit():
+                await self._update(writer.obj, effect)
+            case effects.DeleteUnit():
+                await self._delete(writer.obj, effect)
+            case effects.ReleaseCluster():
+                await self._release(effect.unit_uid)
+            case effects.DeleteSelf():
+                await self._delete_self(writer.obj)
 
     async def _plan(self, obj: Object, view: ExperimentView) -> Planned:
         layout = view.layout
@@ -148,13 +160,29 @@ class ExperimentReconciler:
             raise Unavailable(error.message) from error
         return Planned(rendered.config_map, rendered.digest, rendered.problems)
 
-    async def _stage(self, obj: Object, source: Code | None) -> None:
-        manifest = code.config_map(source, obj) if source else None
+    async def _stage(self, obj: Object, source: Code | None) -> Fact:
+        """Stores inline files, or looks for code that is elsewhere."""
+        if source is None:
+            return None
+        self._context.point(Point.EXPERIMENT_STAGE_BEFORE)
+        found: Fact = None
+        manifest = code.config_map(source, obj)
         if manifest is not None:
             manager = f"runyard-experiment-{obj['metadata']['uid']}"
-            self._context.point(Point.EXPERIMENT_STAGE_BEFORE)
             await self._context.kube.apply(manifest, manager=manager)
-            self._context.point(Point.EXPERIMENT_STAGE_AFTER)
+        else:
+            found = await self._stager.look(obj, source)
+        self._context.point(Point.EXPERIMENT_STAGE_AFTER)
+        return found
+
+    async def _release(self, unit_uid: str) -> None:
+        """Deletes the Ray cluster that a unit of the experiment has made."""
+        for each in self._context.store.children(unit_uid, RAY_CLUSTER):
+            if not views.deleting(each):
+                self._context.point(Point.EXPERIMENT_RELEASE_BEFORE)
+                with contextlib.suppress(Conflict):  # another one has the name by now
+                    await self._context.kube.delete(Ref.of(each), uid=each["metadata"]["uid"])
+                self._context.point(Point.EXPERIMENT_RELEASE_AFTER)
 
     async def _create(self, obj: Object, creations: list[effects.CreateUnit]) -> None:
         """Creates units, a few at the same time; what one failure leaves is made again later."""

@@ -15,7 +15,14 @@ from runyard.api.unit import UnitPhase, UnitSpec
 from runyard_operator.bundles.bundle import BundleError
 from runyard_operator.context import Context
 from runyard_operator.engine import check, merge, naming, record, slots
-from runyard_operator.engine.experiment import Earlier, ExperimentView, Foreign, SlotUnit, making
+from runyard_operator.engine.experiment import (
+    Earlier,
+    ExperimentView,
+    Foreign,
+    SlotUnit,
+    making,
+    staging,
+)
 from runyard_operator.engine.slots import Layout, Slot
 from runyard_operator.kube.api import Object
 from runyard_operator.kube.resources import Ref
@@ -23,6 +30,7 @@ from runyard_operator.reconcile import code, views
 from runyard_operator.reconcile.writer import refresh
 
 UNIT: Final = "ExecutionUnit"
+RAY_CLUSTER: Final = "RayCluster"
 MAX_KNOWN: Final = 1024
 """Experiments whose specs are kept parsed."""
 
@@ -77,7 +85,8 @@ class Gatherer:
             foreign=units.foreign,
             profiles={} if accepted else self._profiles(metadata["namespace"], known.spec),
             earlier=await self._earlier(obj, known),
-            staged_code=known.staged,
+            staged_code=staging.fixed(known.staged, status),
+            clusters=self._clusters(units.own),
             deleting=views.deleting(obj),
             finalizer=views.has_finalizer(obj),
             live=live,
@@ -123,6 +132,17 @@ class Gatherer:
             else:
                 units.foreign[slot] = Foreign(ref.name, views.deleting(other))
         return units
+
+    def _clusters(self, units: Mapping[Slot, SlotUnit]) -> dict[Slot, str]:
+        """The units whose Ray cluster is there and not on its way out."""
+        if not self._context.store.count(RAY_CLUSTER):
+            return {}
+        return {
+            slot: unit.uid
+            for slot, unit in units.items()
+            for each in self._context.store.children(unit.uid, RAY_CLUSTER)
+            if not views.deleting(each)
+        }
 
     def _cached(self, namespace: str, name: str) -> list[Object]:
         return list(self._context.store.units(namespace, name))

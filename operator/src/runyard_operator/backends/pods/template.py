@@ -14,6 +14,16 @@ Fragment = dict[str, Any]
 INIT_CONTAINER: Final = "runyard-code"
 JOB_VOLUME: Final = "runyard-job"
 NOBODY: Final = 65532
+RESTRICTED: Final[Fragment] = {
+    "runAsNonRoot": True,
+    "runAsUser": NOBODY,
+    "runAsGroup": NOBODY,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""The security context of containers that run the operator's own programs."""
 GROUP_DIR: Final = f"{JOB_DIR}/group"
 """Where the roles of a group tell each other how they end."""
 

@@ -179,7 +179,8 @@ def _advance(
         message = standing.suspended_message(view)
     new = status.going_on(view, phase, wants, now, message, **told)
     wanted = [*advance.effects, *_releases(view, layout, advance)]
-    if view.spec.code and tasks.nothing_made(view) and advance.made:
+    inline = view.spec.code is not None and view.spec.code.inline is not None
+    if inline and tasks.nothing_made(view) and advance.made:
         wanted = [effects.StageCode(), *wanted]
     again = pace.RECHECK
     if advance.made == tasks.MAX_MADE or told["tasks"] != view.status.tasks:
