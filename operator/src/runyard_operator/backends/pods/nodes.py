@@ -84,12 +84,14 @@ def environment(target: Target) -> dict[str, Fragment]:
         found["PET_NPROC_PER_NODE"] = {"value": str(processes)}
     if count(target) > 1:
         port = (launcher.rdzv_port if launcher is not None else None) or MASTER_PORT
-        rank: Fragment = {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}}
+        rank: Fragment = {
+            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
+        }
         values: dict[str, Fragment] = {
             "MASTER_ADDR": {"value": host(target, 0)},
             "MASTER_PORT": {"value": str(port)},
             "NNODES": {"value": str(count(target))},
-            "NODE_RANK": rank,
+            "NODE_RANK": {"valueFrom": {"fieldRef": field}},
         }
         found |= values | {f"PET_{name}": value for name, value in values.items()}
     return {name: {"name": name, **value} for name, value in found.items()}

@@ -18,7 +18,8 @@ def observe(
     """The state of the attempt's TrainJob.
 
     Only its conditions end it: a pod that failed may be made anew by its runtime. It runs when
-    the Trainer says that its node job is ready, or when the task runs in every pod.
+    the Trainer says that its node job is ready, or when the task runs in every pod; of an elastic
+    one, in as many as it needs.
     """
     if child["metadata"].get("deletionTimestamp"):
         return result.terminating(child)
@@ -34,7 +35,9 @@ def observe(
         return result.failed(child, views, verdict)
     if result.suspended_by_us(child) and not _is_busy(child) and not result.alive(every):
         return result.suspended(child)
-    expected = (child["spec"].get("trainer") or {}).get("numNodes") or 1
+    nodes = (child["spec"].get("trainer") or {}).get("numNodes") or 1
+    block = target.spec.executor.train_job
+    expected = (block.min_nodes if block is not None else None) or nodes
     if _node_job_runs(child) or result.started(trainers) >= expected:
         return result.running(child, trainers)
     return result.waiting(child, views, expected)

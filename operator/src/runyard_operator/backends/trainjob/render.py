@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from runyard.api.executor import TrainJobExecutor
-from runyard_operator.backends import naming
+from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code, fields, template
+from runyard_operator.backends.pods import code, fields
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.environment import environment
-from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.backends.trainjob.runtime import derive
 from runyard_operator.engine import reasons
@@ -50,34 +49,30 @@ def _train_job(target: Target, block: TrainJobExecutor) -> Manifest:
 
     name = naming.trainjob_name(target.name, target.attempt)
     resources = fields.resources(block, block.gpus_per_node)
+    # With claims the runtime has them all: see there.
+    per_node = resources if "claims" not in resources else {}
     trainer = models.TrainerV1alpha1Trainer(
         image=block.image,
         command=command(target.spec, target.name),
         env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in environment(target)],
         num_nodes=block.num_nodes or 1,
         num_proc_per_node=block.nprocs_per_node,
-        resources_per_node=models.IoK8sApiCoreV1ResourceRequirements.from_dict(resources)
-        if resources
+        resources_per_node=models.IoK8sApiCoreV1ResourceRequirements.from_dict(per_node)
+        if per_node
         else None,
     )
     job = models.TrainerV1alpha1TrainJob(
         api_version=TRAINER,
         kind="TrainJob",
-        metadata=models.IoK8sApimachineryPkgApisMetaV1ObjectMeta(
-            name=name,
-            namespace=target.namespace,
-            labels=labels(target),
-            annotations=marks(target),
-            owner_references=[
-                models.IoK8sApimachineryPkgApisMetaV1OwnerReference.from_dict(each)
-                for each in template.owned(target)
-            ],
+        metadata=models.IoK8sApimachineryPkgApisMetaV1ObjectMeta.from_dict(
+            fields.child_metadata(target, name, block)
         ),
         spec=models.TrainerV1alpha1TrainJobSpec(
             runtime_ref=models.TrainerV1alpha1RuntimeRef(
                 api_group=TRAINER.partition("/")[0], kind="TrainingRuntime", name=name
             ),
             trainer=trainer,
+            **kueue.spec(block),
         ),
     )
     manifest: Manifest = job.to_dict()

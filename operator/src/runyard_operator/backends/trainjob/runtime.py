@@ -1,8 +1,8 @@
 """The TrainingRuntime of an attempt: the referenced one, with the task's code and pod fields. Pure.
 
 A TrainJob can only patch what its runtime has; it cannot bring an init container. So each attempt
-gets a runtime of its own, copied from the one that the user names. Nothing is left out of the copy,
-fields that this version does not know included.
+gets a runtime of its own, copied from the one that the user names. Nothing is left out of the copy
+but times to live, fields that this version does not know included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from runyard_operator.backends.base import Manifest, Refused, Target
 from runyard_operator.backends.pods import code, fields, template
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.labels import labels, marks
-from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.pods.template import Fragment, PodConfig
+from runyard_operator.backends.trainjob import merge
 from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
 
@@ -30,6 +31,7 @@ STEP_LABEL: Final = "trainer.kubeflow.org/trainjob-ancestor-step"
 STEP_TRAINER: Final = "trainer"
 ANNOTATION_RUNTIME: Final = f"{GROUP}/runtime"
 ANNOTATION_GENERATION: Final = f"{GROUP}/runtime-generation"
+_TTL: Final = "ttlSecondsAfterFinished"
 
 
 def derive(
@@ -49,12 +51,17 @@ def derive(
     spec = copy.deepcopy(dict(source["spec"]))
     name = f"{source['kind']}/{source['metadata']['name']}"
     _check(target, spec, name)
-    jobs = spec["template"]["spec"]["replicatedJobs"]
-    for job in jobs:
-        pod = job["template"].setdefault("spec", {}).setdefault("template", {})
-        _mark(pod, target)
+    # What is deleted by itself may be gone before its result was read.
+    spec["template"]["spec"].pop(_TTL, None)
+    for job in spec["template"]["spec"]["replicatedJobs"]:
+        job_spec = job["template"].setdefault("spec", {})
+        job_spec.pop(_TTL, None)
+        pod = job_spec.setdefault("template", {})
         if _is_trainer(job):
-            _equip(job["template"]["spec"], target, block, staged, config)
+            _mark(pod, fields.pod_metadata(target, block))
+            _equip(job_spec, target, block, staged, config)
+        else:
+            _mark(pod, {"labels": labels(target), "annotations": marks(target)})
     generation = str(source["metadata"].get("generation", 0))
     return {
         "apiVersion": TRAINER,
@@ -89,11 +96,13 @@ def _check(target: Target, spec: Mapping[str, Any], name: str) -> None:
             f"{name} has no trainer job with a container {CONTAINER!r}: name another runtime in"
             " executor.trainJob.runtime",
         )
-    if target.spec.launcher is not None and "torch" not in (spec.get("mlPolicy") or {}):
+    launcher = target.spec.launcher
+    distributed = launcher is not None and launcher.distributed is not None
+    if distributed and "torch" not in (spec.get("mlPolicy") or {}):
         raise Refused(
             reasons.INVALID_SPEC,
-            f"launcher.torchrun needs a torch runtime, and {name} is none: name one in"
-            " executor.trainJob.runtime, or leave the launcher out",
+            f"a launcher that starts processes needs a torch runtime, and {name} is none: name one"
+            " in executor.trainJob.runtime, or leave the launcher out",
         )
 
 
@@ -108,11 +117,11 @@ def _main(job_spec: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((each for each in containers if each["name"] == CONTAINER), None)
 
 
-def _mark(pod: dict[str, Any], target: Target) -> None:
+def _mark(pod: dict[str, Any], wanted: Fragment) -> None:
     """Labels reach the pods by the template alone: a TrainJob's own go nowhere."""
     metadata = pod.setdefault("metadata", {})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **labels(target)}
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), **marks(target)}
+    for name, values in wanted.items():
+        metadata[name] = {**(metadata.get(name) or {}), **values}
 
 
 def _equip(
@@ -128,15 +137,12 @@ def _equip(
     job_spec.setdefault("podReplacementPolicy", "Failed")
     pod: dict[str, Any] = job_spec["template"].setdefault("spec", {})
     pod.setdefault("restartPolicy", "Never")
+    if block.min_nodes is not None:
+        _make_elastic(job_spec, target)
     wanted = fields.pod_fields(block, config)
     if block.service_account_name is None and "serviceAccountName" in pod:
         del wanted["automountServiceAccountToken"]
-    secrets = template.upsert(
-        pod.get("imagePullSecrets") or [], wanted.pop("imagePullSecrets", []), "name"
-    )
-    selector = {**(pod.get("nodeSelector") or {}), **wanted.pop("nodeSelector", {})}
-    pod.update(wanted)
-    pod.update({k: v for k, v in (("imagePullSecrets", secrets), ("nodeSelector", selector)) if v})
+    pod.update(merge.onto(pod, wanted))
     init = [code.init_container(target.spec, staged, config)]
     pod["initContainers"] = [*init, *(pod.get("initContainers") or [])]
     volumes = [*code.volumes(target.spec, staged), *fields.volumes(block)]
@@ -150,3 +156,24 @@ def _equip(
     ours = fields.container_fields(block)
     mounts = template.upsert(main.get("volumeMounts") or [], ours["volumeMounts"], "mountPath")
     main.update({**ours, "volumeMounts": mounts})
+    resources = fields.resources(block, block.gpus_per_node)
+    if "claims" in resources:
+        # The Trainer hands on requests and limits alone, and drops claims that stand beside them.
+        main["resources"] = resources
+
+
+def _make_elastic(job_spec: dict[str, Any], target: Target) -> None:
+    """Lost pods are made anew: those that somebody evicted always, others `maxRestarts` times.
+
+    A pod that was deleted, and one whose program failed, look the same to a Job: the limit ends a
+    program that fails whenever it is started.
+    """
+    launcher = target.spec.launcher.distributed if target.spec.launcher is not None else None
+    evicted = {"type": "DisruptionTarget", "status": "True"}
+    job_spec.update(
+        backoffLimit=(launcher.max_restarts if launcher is not None else None) or 0,
+        podReplacementPolicy="Failed",
+        podFailurePolicy={"rules": [{"action": "Ignore", "onPodConditions": [evicted]}]},
+    )
+    # A Job takes a podFailurePolicy only where the kubelet restarts nothing by itself.
+    job_spec["template"]["spec"]["restartPolicy"] = "Never"
