@@ -84,9 +84,7 @@ def environment(target: Target) -> dict[str, Fragment]:
         found["PET_NPROC_PER_NODE"] = {"value": str(processes)}
     if count(target) > 1:
         port = (launcher.rdzv_port if launcher is not None else None) or MASTER_PORT
-        rank: Fragment = {
-            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
-        }
+        field = {"fieldPath": f"metadata.annotations['{INDEX}']"}
         values: dict[str, Fragment] = {
             "MASTER_ADDR": {"value": host(target, 0)},
             "MASTER_PORT": {"value": str(port)},
