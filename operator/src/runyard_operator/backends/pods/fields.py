@@ -11,11 +11,11 @@ from runyard_operator.backends import kueue
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.template import JOB_VOLUME, Fragment, PodConfig, owned
+from runyard_operator.engine.checked_fields import by_the_piece
 
 GPU: Final = "nvidia.com/gpu"
 SHM_VOLUME: Final = "runyard-shm"
 SHM_DIR: Final = "/dev/shm"  # noqa: S108 - the folder that the C library uses for shared memory
-_HUGE_PAGES: Final = "hugepages-"
 
 
 def resources(fields: PodFields, gpus: int | None) -> Fragment:
@@ -38,14 +38,6 @@ def resources(fields: PodFields, gpus: int | None) -> Fragment:
     if claims := _claims(fields):
         found["claims"] = claims
     return found
-
-
-def by_the_piece(resource: str) -> bool:
-    """Whether a resource is an extended one or huge pages: its limit must be its request.
-
-    https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
-    """
-    return "/" in resource or resource.startswith(_HUGE_PAGES)
 
 
 def _claims(fields: PodFields) -> list[Fragment]:
