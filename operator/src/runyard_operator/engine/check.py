@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -19,6 +20,7 @@ MAX_PROFILES_BYTES: Final = 32_768
 """All profiles of an experiment together, as JSON."""
 _LONGEST_NUMBER: Final = 9999
 """No unit can make as many attempts."""
+_CREDENTIALS: Final = re.compile(r"^[a-z0-9]+://[^/@]*:[^/@]*@|^https?://[^/@]+@")
 _LONGEST_KEY: Final = "k" * 128
 
 
@@ -136,6 +138,27 @@ def code(source: Code | None) -> None:
             )
     if source.config_map is not None:
         _paths("code.configMap.items", [item.path for item in source.config_map.items])
+    for field, address in (("git", source.git), ("uri", source.uri)):
+        if address is not None and _CREDENTIALS.match(address.url):
+            raise InvalidSpecError(
+                reasons.INVALID_SPEC,
+                f"code.{field}.url holds a password, which everybody could read here: put it into a"
+                f" Secret and name that in code.{field}.secret",
+            )
+
+
+def unit_code(source: Code | None) -> None:
+    """Checks that the code of a unit is one and the same for all its attempts.
+
+    Raises:
+        InvalidSpecError: it may change from one to the next.
+    """
+    if source is not None and source.git is not None and source.git.commit is None:
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            "spec.code.git needs the commit, for the ref may move between attempts: set it, or let"
+            " an Experiment look it up",
+        )
 
 
 def _paths(where: str, paths: Sequence[str]) -> None:

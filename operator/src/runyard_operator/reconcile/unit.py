@@ -154,6 +154,7 @@ class UnitReconciler:
         try:
             check.work(unit.spec, "spec")
             check.code(unit.spec.code)
+            check.unit_code(unit.spec.code)
             check.attempt_references(unit.spec)
         except check.InvalidSpecError as error:
             return Rejected(error.reason, str(error))
