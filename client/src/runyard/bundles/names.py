@@ -61,6 +61,8 @@ class Refusal(StrEnum):
     TAKEN = "NameTaken"
     TOKEN = "TokenRefused"  # noqa: S105 - a reason
     NO_RIGHT = "StoreLacksRight"
+    NO_ANSWER = "StoreHasNoAnswer"
+    """A passing trouble: worth another try."""
 
 
 def location(size: int) -> Location:

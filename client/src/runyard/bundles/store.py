@@ -122,7 +122,7 @@ class StoreClient:
             raise self._error(error) from error
 
     def _error(self, error: ApiError) -> StoreError:
-        if error.reason in set(Refusal):  # the store's own words
+        if error.reason in set(Refusal) - {Refusal.NO_ANSWER}:  # the store's own words
             kind = _AbsentError if error.reason == Refusal.ABSENT else StoreError
             return kind(error.message)
         if error.code == 403:

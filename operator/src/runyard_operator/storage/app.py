@@ -1,0 +1,103 @@
+"""The HTTP application of the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from runyard_operator.kube.api import KubeApi
+from runyard_operator.storage.backend import Backend
+from runyard_operator.storage.bundles import BundleRoutes
+from runyard_operator.storage.depot import BUNDLES, Depot
+from runyard_operator.storage.logs import LOGS, LogRoutes
+from runyard_operator.storage.metrics import StoreMetrics
+from runyard_operator.storage.refusals import RefusedError, answer
+
+logger = logging.getLogger(__name__)
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_KINDS: Final = ("bundles", "logs")
+
+
+def application(
+    depot: Depot,
+    kube: KubeApi,
+    key: bytes,
+    *,
+    now: Callable[[], datetime],
+    ready: Callable[[], bool] = lambda: True,
+    logs: Backend | None = None,
+) -> web.Application:
+    """All routes.
+
+    Args:
+        depot: the bundles.
+        kube: for tickets and manifests.
+        key: shared with the operator.
+        now: the wall clock.
+        ready: whether new requests are welcome.
+        logs: where logs lie, if not beside the bundles.
+    """
+    metrics = StoreMetrics()
+    place = logs or depot.backend
+    app = web.Application(middlewares=[_answers(metrics)])
+    BundleRoutes(depot, kube, key, metrics, now).add(app)
+    LogRoutes(place, key, metrics).add(app)
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if ready() else web.Response(status=503, text="ending\n")
+
+    async def scrape(_: web.Request) -> web.Response:
+        kinds = {}
+        for kind, (backend, prefix) in {
+            "bundles": (depot.backend, BUNDLES),
+            "logs": (place, LOGS),
+        }.items():
+            found = await backend.entries(prefix)
+            kinds[kind] = (len(found), sum(each.size for each in found))
+        metrics.holds(kinds, await depot.backend.free())
+        body = generate_latest(metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", scrape)
+    return app
+
+
+def _answers(metrics: StoreMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Turns refusals into answers, and counts."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        kind = request.path.split("/")[2] if request.path.startswith("/v1/") else ""
+        status = 500
+        try:
+            response = await handler(request)
+            status = response.status
+        except RefusedError as error:
+            status = error.code
+            logger.info("%s %s is refused: %s", request.method, request.path, error)
+            response = answer(error)
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        except (aiohttp.ClientError, ConnectionError) as error:
+            status = 400
+            logger.info("%s %s broke off: %s", request.method, request.path, error)
+            response = web.Response(status=400)
+        finally:
+            if kind in _KINDS:
+                metrics.answered(request.method, kind, status)
+        return response
+
+    return middleware
