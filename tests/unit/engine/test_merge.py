@@ -111,6 +111,25 @@ def test_volumes_merge_by_name_mounts_by_path_secrets_unite() -> None:
     assert result["nodeSelector"] == {"zone": "x", "gpu": "h100"}
 
 
+def test_further_fields_of_pods_merge_one_by_one() -> None:
+    """A task that overrides one field of the pod's spec keeps what the profile says of others."""
+    result = merged(
+        task("a", executor=job(podSpecOverrides={"schedulerName": "s"}, podLabels={"b": ""})),
+        {"profile": "p"},
+        p={
+            "executor": job(
+                podSpecOverrides={"hostAliases": [{"ip": "::1", "hostnames": ["a"]}]},
+                podLabels={"a": "1", "b": "2"},
+                tolerations=[{"key": "gpu"}],
+            )
+        },
+    )["executor"]["job"]
+    assert result["podSpecOverrides"]["schedulerName"] == "s"
+    assert result["podSpecOverrides"]["hostAliases"] == [{"ip": "::1", "hostnames": ["a"]}]
+    assert result["podLabels"] == {"a": "1", "b": ""}
+    assert result["tolerations"] == [{"key": "gpu"}]
+
+
 def test_the_tasks_profile_replaces_the_default_one() -> None:
     """Profiles are chosen, not stacked; `extends` stacks them."""
     result = merged(

@@ -100,7 +100,9 @@ def _merge(under: Values, over: Values) -> Values:
         if isinstance(value, list):
             result[key] = _merge_lists(result.get(key, []), value, _LIST_KEYS.get(key))
         elif isinstance(value, dict):
-            result[key] = {**result.get(key, {}), **value}
+            # An empty list in an object is one that nobody has written.
+            said = {name: each for name, each in value.items() if each != []}
+            result[key] = {**result.get(key, {}), **said}
         else:
             result[key] = value
     return result
