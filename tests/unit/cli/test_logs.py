@@ -52,7 +52,8 @@ class Api:
             return Answer()
         kind = request.path.rsplit("/", 1)[-1]
         if kind == "log":
-            return self.log
+            stamped = self.log.code != 200 or request.query.get("timestamps") == "true"
+            return self.log if stamped else Answer(self.log.body.split(b" ", 1)[1])
         if kind == "sft":
             return Answer(json.dumps(self.experiment).encode())
         if kind.endswith("-pod"):

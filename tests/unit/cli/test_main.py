@@ -18,6 +18,7 @@ COMMANDS = (
     "plan",
     "reject",
     "rerun",
+    "results",
     "resume",
     "status",
     "suspend",
@@ -74,6 +75,9 @@ def test_every_command_takes_kubectls_options_after_its_name(command: str) -> No
         (("status", "-o", "xml"), "'xml' is not one of 'json', 'yaml'"),
         (("logs",), "Missing argument 'EXPERIMENT'"),
         (("logs", "x", "--rank", "-1"), "-1 is not in the range"),
+        (("logs", "x", "--attempt", "2", "--previous"), "do not go together"),
+        (("logs", "x", "--since", "soon"), "--since soon: this is neither a duration nor a time"),
+        (("logs", "x", "--since", "2026-03-01T12:00:00"), "nor a time with its zone"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(args: tuple[str, ...], said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -132,25 +133,45 @@ def status(
 @click.argument("task", metavar="[TASK]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Wait for pods and for more lines, to the end.")
 @click.option("--rank", type=click.IntRange(min=0), help="Only this node of a training job.")
-@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines of each pod.")
+@click.option("--role", metavar="NAME", help="Only this role of a group, or of a Ray cluster.")
+@click.option("--attempt", type=click.IntRange(min=1), help="This attempt, not the newest.")
+@click.option("--previous", is_flag=True, help="The attempt before the newest.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines of each log.")
+@click.option(
+    "--since", metavar="TIME", help="Only lines from 10m ago, or from 2026-03-01T12:00:00Z, on."
+)
 @click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
-def logs(
-    session: Session,
-    name: str,
-    task: str | None,
-    follow: bool,
-    rank: int | None,
-    tail: int | None,
-    timestamps: bool,
-) -> int:
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on where an earlier call with this file ended, and keep the place in it.",
+)
+def logs(session: Session, name: str, task: str | None, follow: bool, **more: Any) -> int:
     """Print what the tasks write, on all their nodes.
 
     A member of a matrix is named TASK[3] or TASK/3.
     With more than one source each line begins with the task and the rank it comes from.
+    When the pods are gone the lines come from the archive, if the operator keeps one.
     """
     from runyard.cli.logs import Wanted, run
 
-    return run(session, Wanted(name, task, None, rank, tail, timestamps), follow=follow)
+    if more["previous"] and more["attempt"] is not None:
+        raise click.UsageError("--previous and --attempt do not go together")
+    return run(session, Wanted(name, task, **more), follow=follow)
+
+
+@options.runs
+@options.experiment
+@click.argument("task", metavar="[TASK]", required=False)
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="For programs, in full.")
+def results(session: Session, name: str, task: str | None, output: str | None) -> int:
+    """Show what the tasks gave: outputs, artifacts, the code they ran, where their logs are.
+
+    A member of a matrix is named TASK[3] or TASK/3. Exits 1 if the task has given nothing yet.
+    """
+    from runyard.cli.results import run
+
+    return run(session, name, task, output=output)
 
 
 @options.runs
@@ -200,4 +221,4 @@ def version(session: Session, client: bool) -> int:
     return actions.version(session, client_only=client)
 
 
-ALL = (apply, plan, status, logs, rerun, version)
+ALL = (apply, plan, status, logs, results, rerun, version)
