@@ -456,6 +456,37 @@ def test_the_last_log_lines_are_bounded() -> None:
     assert seen.last_log_lines[-1].startswith("49 ")
 
 
+def nodes_job(*conditions: dict[str, Any], **status: Any) -> dict[str, Any]:
+    """A Job of two nodes."""
+    child = job(*conditions, **status)
+    child["spec"] = {"completions": 2, "completionMode": "Indexed"}
+    return child
+
+
+def test_a_job_of_several_nodes_runs_when_all_do() -> None:
+    """Half of it waits, and says so; a node that has ended well has run."""
+    one = pod(RUNNING, index=0)
+    seen = look(nodes_job(active=2, ready=1), one, pod(CREATING, index=1, name="pod-b"))
+    assert (seen.state, seen.message) == (State.WAITING, "1 of 2 pods run")
+    assert look(nodes_job(active=2, ready=1), one).state is State.WAITING
+    both = look(nodes_job(active=1), one, pod(ended(0), index=1, name="pod-b", phase="Succeeded"))
+    assert both.state is State.RUNNING
+
+
+def test_the_node_that_failed_first_fails_its_job() -> None:
+    """The Job controller ends the others, which is none of their faults; rank 0 gives outputs."""
+    guilty = pod(ended(3, at="2026-11-21T10:00:20Z"), index=1, phase="Failed", name="pod-b")
+    stopped = pod(ended(143), index=0, phase="Failed")
+    seen = look(nodes_job(FAILED), stopped, guilty)
+    assert (seen.exit_code, seen.failure_class) == (3, FailureClass.ERROR)
+    assert "pod-b" in seen.message
+    done = [
+        pod(ended(0, message=text), index=rank, phase="Succeeded", name=f"pod-{rank}")
+        for rank, text in ((1, ""), (0, FRAMED))
+    ]
+    assert look(nodes_job(COMPLETE), *done, outputs=("rows",)).outputs == (("rows", "12"),)
+
+
 # TrainJobs
 
 
@@ -523,6 +554,18 @@ def test_a_failed_pod_is_not_a_failed_train_job() -> None:
         State.WAITING,
         State.RUNNING,
     )
+
+
+def test_an_elastic_train_job_runs_with_the_nodes_that_it_needs() -> None:
+    """As many as minNodes says are enough, and a lost one is no failure."""
+    block = {"image": "a:1", "numNodes": 3, "minNodes": 2}
+    child = train_job(nodes=3, jobsStatus=[node_job(active=1)])
+    lost = rank(1, ended(143), phase="Failed", name="old")
+    pods = [rank(0, RUNNING), lost, rank(2, CREATING), rank(1, RUNNING, name="new",
+            created="2026-11-21T10:01:00Z")]  # fmt: skip
+    whole = target(train_spec(executor={"trainJob": block}))
+    assert observe_train_job(whole, child, pods).state is State.RUNNING
+    assert observe_train_job(whole, child, pods[:1]).message == "1 of 2 pods run"
 
 
 def test_a_suspended_train_job_waits() -> None:
