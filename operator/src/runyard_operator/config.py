@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from runyard_operator import __version__
 from runyard_operator.logs_json import LogFormat
@@ -37,6 +38,7 @@ class Config:
         store_url: where pods reach the code store; empty when there is none.
         store_key_file: the key that the operator shares with the store.
         bundle_cap: bytes that the bundles in one namespace's ConfigMaps may take.
+        package_index: the index of Python packages where a task names none; pip's own when empty.
     """
 
     image: str
@@ -54,6 +56,7 @@ class Config:
     store_url: str = ""
     store_key_file: str = ""
     bundle_cap: int = 64_000_000
+    package_index: str = ""
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -98,6 +101,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         store_url=args.store_url.rstrip("/"),
         store_key_file=args.store_key_file,
         bundle_cap=args.bundle_cap,
+        package_index=args.package_index,
     )
 
 
@@ -144,6 +148,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("lease-seconds", "6", "how long a silent leader is waited for", type=_lease)
     option("store-url", "", "where pods reach the code store")
     option("store-key-file", "", "the key shared with the code store")
+    option("package-index", "", "index of Python packages where a task names none", type=_index)
     option(
         "bundle-cap",
         "64000000",
@@ -179,6 +184,18 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port: give 0 to 65535")
     return int(text)
+
+
+def _index(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise argparse.ArgumentTypeError(f"{text} is not an http or https address")
+    if "@" in parts.netloc:
+        raise argparse.ArgumentTypeError(
+            "the address has credentials in it, which every pod would show: let tasks name a Secret"
+            " in packages.indexSecret"
+        )
+    return text
 
 
 def _level(text: str) -> str:

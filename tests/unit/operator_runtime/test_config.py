@@ -48,6 +48,8 @@ def test_flags_win_over_the_environment() -> None:
         ({"RUNYARD_LOG_LEVEL": "loud"}, "loud is not one of DEBUG, INFO, WARNING, ERROR"),
         ({"RUNYARD_LOG_FORMAT": "xml"}, "xml is neither json nor text"),
         ({"RUNYARD_LEADER_ELECT": "perhaps"}, "perhaps is neither true nor false"),
+        ({"RUNYARD_PACKAGE_INDEX": "ftp://a/simple"}, "ftp://a/simple is not an http or https"),
+        ({"RUNYARD_PACKAGE_INDEX": "https://u:p@a/simple"}, "the address has credentials"),
         ({"RUNYARD_LEASE_SECONDS": "2"}, "2 is not a number of seconds: give 3 to 600"),
     ],
 )

@@ -10,6 +10,7 @@ from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.backends.ray.backend import RayBackend
 from runyard_operator.backends.trainjob.backend import TrainJobBackend
+from runyard_operator.bundles import tokens
 from runyard_operator.config import Config
 from runyard_operator.kube.api import KubeApi
 from runyard_operator.store import Store
@@ -18,6 +19,15 @@ IN_CLUSTER: Final[tuple[type[InClusterBackend], ...]] = (JobBackend, TrainJobBac
 
 
 def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:
-    """The backends by the name of their executor block."""
-    pods = PodConfig(image=config.image)
+    """The backends by the name of their executor block.
+
+    Raises:
+        KeyFileError: the key of the code store cannot be read.
+    """
+    pods = PodConfig(
+        image=config.image,
+        store_url=config.store_url,
+        store_key=tokens.read_key(config.store_key_file) if config.store_key_file else b"",
+        package_index=config.package_index,
+    )
     return {each.kind: each(kube, store, pods) for each in IN_CLUSTER}

@@ -108,7 +108,7 @@ def run(environ: Mapping[str, str]) -> int:
     for pipe in filter(None, environ.get(PIPES_VARIABLE, "").split(":")):
         make_pipe(pipe)
     entries = json.loads(environ.get(SOURCES_VARIABLE, "[]"))
-    return sum(KINDS[each.get("kind", "folder")](each, environ) for each in entries)
+    return sum(KINDS[each["kind"]](each, environ) for each in entries)
 
 
 __all__ = [

@@ -1,34 +1,43 @@
-"""How code and scripts get into a pod: their bundles, volumes and init container. Pure."""
+"""How code, scripts and packages get into a pod: volumes, mounts, init containers. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, OUTPUTS_DIR, SCRIPTS_DIR
+from runyard.api.executor import PodFields
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Refused, Target
+from runyard_operator.backends.pods import packages, sources
 from runyard_operator.backends.pods.command import literal, script_name
+from runyard_operator.backends.pods.sources import Source
 from runyard_operator.backends.pods.template import (
     GROUP_DIR,
     INIT_CONTAINER,
     JOB_VOLUME,
-    NOBODY,
+    RESTRICTED,
     Fragment,
     PodConfig,
 )
 from runyard_operator.bundles.bundle import Bundle, BundleError, bundle
+from runyard_operator.bundles.tokens import get_token
 from runyard_operator.engine import reasons
-from runyard_operator.unpack import FOLDERS_VARIABLE, PIPES_VARIABLE, SOURCES_VARIABLE
+from runyard_operator.unpack import (
+    FOLDERS_VARIABLE,
+    KEYS_VARIABLE,
+    PIPES_VARIABLE,
+    SOURCES_VARIABLE,
+    STORE_TOKEN_VARIABLE,
+)
 
-CODE_VOLUME: Final = "runyard-code"
 SCRIPTS_VOLUME: Final = "runyard-scripts"
 BARE_FOLDERS: Final = {"runyard-work": CODE_DIR, "runyard-outputs": OUTPUTS_DIR}
 """Volumes for the folders that an init container would make."""
-IN_CODE: Final = "/runyard/in/code"
 IN_SCRIPTS: Final = "/runyard/in/scripts"
+_MEMORY: Final = "128Mi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +86,41 @@ def is_bare(spec: UnitSpec) -> bool:
     A script alone is mounted from its ConfigMap, and the folders are volumes. It saves the start of
     a container, more than a second, and the operator's image on the node.
     """
-    return spec.code is None and spec.group is None
+    return spec.code is None and spec.group is None and spec.packages is None
 
 
 def volumes(spec: UnitSpec, staged: Staged, *, bare: bool = False) -> list[Fragment]:
-    """The volumes of the job folder, the code and the scripts; for `bare` see `is_bare`."""
+    """The volumes of the job folder, the code, the scripts and the packages' cache; for `bare` see
+    `is_bare`.
+
+    Raises:
+        Refused: the code cannot be had.
+    """
     found: list[Fragment] = [{"name": JOB_VOLUME, "emptyDir": {}}]
     if bare:
         # Not sub-paths of one volume: the kubelet makes those for root alone.
         found += [{"name": name, "emptyDir": {}} for name in BARE_FOLDERS]
-    if staged.code is not None:
-        source: Fragment = {"name": staged.code.name, "items": staged.code.items}
-        found.append({"name": CODE_VOLUME, "configMap": source})
-    elif spec.code is not None and spec.code.config_map is not None:
-        wire = spec.code.config_map.to_dict()
-        source = {key: wire[key] for key in ("name", "items") if wire.get(key)}
-        source.pop("digest", None)
-        found.append({"name": CODE_VOLUME, "configMap": source})
+    source = _source(spec, staged)
+    if source is not None:
+        found += source.volumes
     if staged.scripts is not None:
-        source = {"name": staged.scripts.name, "items": staged.scripts.items}
-        found.append({"name": SCRIPTS_VOLUME, "configMap": source})
-    return found
+        scripts = {"name": staged.scripts.name, "items": staged.scripts.items}
+        found.append({"name": SCRIPTS_VOLUME, "configMap": scripts})
+    return [*found, *packages.volumes(spec.packages)]
+
+
+def _source(spec: UnitSpec, staged: Staged) -> Source | None:
+    if staged.code is not None:
+        return sources.inline(staged.code)
+    return sources.of(spec.code) if spec.code is not None else None
+
+
+def mounts(spec: UnitSpec, staged: Staged) -> list[Fragment]:
+    """What the task's containers mount beside the job folder."""
+    if is_bare(spec):
+        return bare_mounts(staged)
+    source = _source(spec, staged)
+    return [*(source.main_mounts if source else ()), *packages.mounts(spec.packages)]
 
 
 def bare_mounts(staged: Staged) -> list[Fragment]:
@@ -110,57 +133,96 @@ def bare_mounts(staged: Staged) -> list[Fragment]:
     return found
 
 
+def init_containers(
+    target: Target,
+    staged: Staged,
+    fields: PodFields,
+    image: str | None,
+    env: Sequence[Fragment],
+    config: PodConfig,
+) -> list[Fragment]:
+    """All init containers: the one that puts the code in place, and one that installs packages.
+
+    `fields`, `image` and `env` are those of the container that will use the packages.
+
+    Raises:
+        Refused: the code cannot be had, or it is not known which image installs the packages.
+    """
+    found = [init_container(target.spec, staged, config)]
+    wanted = target.spec.packages
+    if wanted is None:
+        return found
+    if image is None:
+        raise Refused(
+            reasons.INVALID_SPEC,
+            "packages are installed by the task's own image: name it in the executor block",
+        )
+    return [*found, packages.init_container(wanted, fields, image, env, config)]
+
+
 def init_container(spec: UnitSpec, staged: Staged, config: PodConfig) -> Fragment:
-    """The container that puts the code in place, under the restricted pod security standard."""
-    mounts: list[Fragment] = [{"name": JOB_VOLUME, "mountPath": JOB_DIR}]
-    sources: list[Fragment] = []
-    for volume, source, target, digest in _inputs(spec, staged):
-        mounts.append({"name": volume, "mountPath": source, "readOnly": True})
-        known = {} if digest is None else {"digest": digest}
-        sources.append({"source": source, "target": target, **known})
-    env = {
-        FOLDERS_VARIABLE: ":".join((CODE_DIR, SCRIPTS_DIR, OUTPUTS_DIR)),
-        SOURCES_VARIABLE: json.dumps(sources),
-    }
-    if spec.group is not None:
-        env[FOLDERS_VARIABLE] += f":{GROUP_DIR}"
-        env[PIPES_VARIABLE] = ":".join(f"{GROUP_DIR}/{role.name}" for role in spec.group.roles)
+    """The container that puts the code in place, under the restricted pod security standard.
+
+    Raises:
+        Refused: the code cannot be had.
+    """
+    source = _source(spec, staged)
+    memory = (source.memory if source else None) or _MEMORY
     return {
         "name": INIT_CONTAINER,
         "image": config.image,
         "imagePullPolicy": config.image_pull_policy,
         "command": list(config.command),
-        "env": [{"name": name, "value": literal(value)} for name, value in env.items()],
-        "volumeMounts": mounts,
+        "env": _environment(spec, staged, source, config),
+        "volumeMounts": [
+            {"name": JOB_VOLUME, "mountPath": JOB_DIR},
+            *(source.mounts if source else ()),
+            *_script_mounts(staged),
+        ],
         "resources": {
             "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"memory": "128Mi"},
+            "limits": {"memory": memory},
         },
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 
-def _code_digest(spec: UnitSpec, staged: Staged) -> str | None:
-    """The digest that the code must have; None for a user's own ConfigMap without one."""
-    if staged.code is not None:
-        return staged.code.digest
-    return spec.code.config_map.digest if spec.code and spec.code.config_map else None
+def _script_mounts(staged: Staged) -> list[Fragment]:
+    if staged.scripts is None:
+        return []
+    return [{"name": SCRIPTS_VOLUME, "mountPath": IN_SCRIPTS, "readOnly": True}]
 
 
-def _inputs(spec: UnitSpec, staged: Staged) -> Iterator[tuple[str, str, str, str | None]]:
-    """Volume, folder in the init container, folder of the task, and the digest where known."""
-    if staged.code is not None:
-        yield CODE_VOLUME, IN_CODE, CODE_DIR, staged.code.digest
-    elif spec.code is not None and spec.code.config_map is not None:
-        yield CODE_VOLUME, IN_CODE, CODE_DIR, spec.code.config_map.digest
+def _environment(
+    spec: UnitSpec, staged: Staged, source: Source | None, config: PodConfig
+) -> list[Fragment]:
+    entries: list[Fragment] = []
+    env = {FOLDERS_VARIABLE: ":".join((CODE_DIR, SCRIPTS_DIR, OUTPUTS_DIR))}
+    if source is not None and source.entry is not None:
+        entries.append(dict(source.entry))
+    if source is not None and source.stored is not None:
+        entries[-1]["url"], env[STORE_TOKEN_VARIABLE] = _store(source.stored, config)
+    if source is not None and source.keys:
+        env[KEYS_VARIABLE] = sources.KEYS_DIR
     if staged.scripts is not None:
-        yield SCRIPTS_VOLUME, IN_SCRIPTS, SCRIPTS_DIR, staged.scripts.digest
+        scripts = {"source": IN_SCRIPTS, "target": SCRIPTS_DIR, "digest": staged.scripts.digest}
+        entries.append({"kind": "folder", **scripts})
+    if spec.packages is not None:
+        entries.append(packages.entry())
+    env[SOURCES_VARIABLE] = json.dumps(entries)
+    if spec.group is not None:
+        env[FOLDERS_VARIABLE] += f":{GROUP_DIR}"
+        env[PIPES_VARIABLE] = ":".join(f"{GROUP_DIR}/{role.name}" for role in spec.group.roles)
+    return [{"name": name, "value": literal(value)} for name, value in env.items()]
+
+
+def _store(digest: str, config: PodConfig) -> tuple[str, str]:
+    """Address of a bundle in the code store, and the right to read it."""
+    if not config.store_url or not config.store_key:
+        raise Refused(
+            reasons.INVALID_SPEC,
+            "this operator has no code store, and the bundle is too big for ConfigMaps: ask for the"
+            " chart's value bundleStore.enabled=true, or leave out what is no code",
+        )
+    return f"{config.store_url}/v1/bundles/{digest}", get_token(config.store_key, digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from runyard.api.constants import JOB_DIR
@@ -32,13 +32,18 @@ GROUP_DIR: Final = f"{JOB_DIR}/group"
 class PodConfig:
     """What the operator's own configuration adds to every pod.
 
-    `image` is the operator's: the init container runs `command` in it.
+    `image` is the operator's: the init container runs `command` in it. `store_url` is where pods
+    reach the code store, `store_key` what the rights to read from it follow from, `package_index`
+    the index of Python packages where a task names none.
     """
 
     image: str
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     command: tuple[str, ...] = ("/opt/runyard/bin/python", "-m", "runyard_operator.unpack")
+    store_url: str = ""
+    store_key: bytes = field(default=b"", repr=False)
+    package_index: str = ""
 
 
 def upsert(under: list[Fragment], over: list[Fragment], key: str) -> list[Fragment]:
