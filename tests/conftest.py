@@ -7,6 +7,7 @@ RUNYARD_EXPLORE=1 makes each run look at new ones.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support.crds import install
+from tests.support import clusters, crds
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
 
@@ -24,12 +25,28 @@ settings.register_profile(
 )
 settings.load_profile("runyard")
 
+_RUN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begins the run, unless this is a worker process of one."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = clusters.begin()
+        # Workers must find the same tests in the same order, also where a set makes parameters.
+        os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the run, when all its worker processes have ended."""
+    if _RUN in config.stash:
+        clusters.end(config.stash[_RUN])
+
 
 @pytest.fixture
 def kube(cluster: Any, namespace: str) -> Kubectl:
     """Kubectl in the test's own namespace, with the CRDs of this checkout installed."""
     kubectl = Kubectl(cluster.home.root / "bin" / "kubectl", cluster.kubeconfig, namespace)
-    install(kubectl)
+    crds.ensure(kubectl)
     return kubectl
 
 

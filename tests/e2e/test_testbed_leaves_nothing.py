@@ -20,7 +20,7 @@ from testbed.down import down, stop
 from testbed.layout import MARK, REPOSITORY, Home, home_of
 from testbed.node import cgroups, ownership
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.exclusive]
 
 
 def _output(*command: str) -> list[str]:

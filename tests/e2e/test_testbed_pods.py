@@ -175,6 +175,7 @@ def test_ray_computes_on_a_head_and_a_worker(cluster: Cluster, namespace: str) -
     cluster.kubectl("-n", namespace, "wait", "rayjob/squares", done, LONG)
 
 
+@pytest.mark.exclusive
 def test_a_hard_stop_is_survived(cluster: Cluster, namespace: str) -> None:
     """After SIGKILL of everything, up brings back objects, managers and pods that restart."""
     lasting = _pod("lasting", "exec sleep infinity", restartPolicy="Always")
@@ -188,6 +189,7 @@ def test_a_hard_stop_is_survived(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("-n", namespace, "wait", "trainjob/sum", "--for=condition=Complete", LONG)
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("component", ["containerd", "kubelet", "kube-proxy", "kube-scheduler"])
 def test_a_killed_component_comes_back(cluster: Cluster, namespace: str, component: str) -> None:
     """Pods run on while a part of the node is killed and brought back."""
@@ -208,6 +210,7 @@ def test_the_node_belongs_to_one_cluster(cluster: Cluster, tmp_path: Path) -> No
     assert not (tmp_path / "runyard" / "testbed" / "second").exists()
 
 
+@pytest.mark.exclusive
 def test_an_image_is_loaded_once_for_each_content(cluster: Cluster) -> None:
     """Loading what is there already costs next to nothing and says nothing."""
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""One cluster of level api for all integration tests of a run."""
+"""One cluster of level api for all integration tests of a process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.cluster import Cluster, running_cluster
+from tests.support import clusters
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API server with its controllers; no pods."""
-    with running_cluster("integration", root=tmp_path_factory.mktemp("testbed")) as running:
+def cluster() -> Iterator[Cluster]:
+    """A real API server with its controllers; no pods.
+
+    No other process uses it, so a test may stop it or remove what the next one puts back.
+    """
+    with running_cluster("integration", root=clusters.own_root()) as running:
         yield running
 
 

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from testbed.cluster import Cluster, running_cluster
-from tests.support import crds
+from tests.support import clusters, crds
 from tests.support.examples import FOLDER
 from tests.support.helm import CHART, NAMESPACE, helm
 from tests.support.kubectl import Kubectl
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("helm")]
 
 TEAM = "team-a"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:runyard"
@@ -29,9 +29,9 @@ CRDS = sorted(
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster of its own: CRDs that others put there would not be helm's."""
-    with running_cluster("helm", root=tmp_path_factory.mktemp("testbed")) as running:
+    with running_cluster("helm", root=clusters.own_root()) as running:
         yield running
 
 

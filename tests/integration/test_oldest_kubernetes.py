@@ -12,6 +12,7 @@ import yaml
 
 from testbed.build.catalogue import OLDEST_KUBERNETES
 from testbed.cluster import Cluster, running_cluster
+from tests.support import clusters
 from tests.support.crds import CRDS, installed
 from tests.support.examples import FILES
 from tests.support.experiments import experiment, finished, job, phase
@@ -20,7 +21,7 @@ from tests.support.kubectl import Kubectl
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("oldest")]
 
 APPLY = ("apply", "--server-side", "--validate=strict", "--warnings-as-errors")
 NOT_KUBERNETES = {"metrics.podMonitor.enabled"}
@@ -30,9 +31,9 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster whose API server is of the oldest supported version, with nothing in it."""
-    root = tmp_path_factory.mktemp("testbed")
+    root = clusters.own_root()
     with running_cluster("oldest", apiserver="kube-apiserver-oldest", root=root) as running:
         yield running
 

@@ -56,12 +56,27 @@ def test_layer_passes_when_everything_ran(
     """A skipped test fails its layer, as does a layer without tests."""
     report = tmp_path / "report.xml"
     report.write_text(f"<testsuites><testsuite {attributes}/></testsuites>")
-    assert testing.counted(exit_ok, report).passed is passed
+    assert testing.counted((exit_ok, report)).passed is passed
+
+
+@pytest.mark.parametrize("second_ok", [True, False])
+def test_layer_sums_up_its_runs(tmp_path: Path, second_ok: bool) -> None:
+    """Tests side by side and tests alone are one layer, which passes when both do."""
+    ended = []
+    for number, exit_ok in ((5, True), (2, second_ok)):
+        report = tmp_path / f"{number}.xml"
+        attributes = f'tests="{number}" failures="{int(not exit_ok)}" errors="0" skipped="0"'
+        report.write_text(f"<testsuites><testsuite {attributes}/></testsuites>")
+        ended.append((exit_ok, report))
+    outcome = testing.counted(*ended)
+    assert outcome.passed is second_ok
+    told = "7 passed, 0 failed, 0 skipped" if second_ok else "6 passed, 1 failed, 0 skipped"
+    assert outcome.detail == told
 
 
 def test_layer_fails_when_pytest_did_not_start(tmp_path: Path) -> None:
     """Without a report nothing was shown to work."""
-    assert not testing.counted(True, tmp_path / "none.xml").passed
+    assert not testing.counted((True, tmp_path / "none.xml")).passed
 
 
 def test_summary_names_what_was_not_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,87 @@
+"""The parts of the testbed, built in the background while tests that need none of them run."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
+
+from devtools.common import DevError, say
+from devtools.environment import VENV
+from testbed import build
+from testbed.build.progress import Progress
+
+LOG = VENV / "testbed-build.log"
+_NICE = 10
+
+
+class _Sink(io.TextIOBase):
+    """Takes the lines of the build: into a file, and onto the terminal while it is waited for."""
+
+    def __init__(self, log: TextIO) -> None:
+        self._log = log
+        self.shown = threading.Event()
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        self._log.flush()
+        if self.shown.is_set():
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return len(text)
+
+
+class Parts:
+    """A running build of some parts; leaving the block early stops it, what is finished is kept."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Starts it.
+
+        Raises:
+            DevError: there is too little disk.
+        """
+        LOG.parent.mkdir(parents=True, exist_ok=True)
+        self._log = LOG.open("w", encoding="utf-8")
+        self._sink = _Sink(self._log)
+        self._progress = Progress(self._sink)  # type: ignore[arg-type]  # all that it uses is there
+        try:
+            # Threads and processes inherit the low priority of the thread that starts them, so the
+            # tests that run meanwhile come first.
+            with ThreadPoolExecutor(1, initializer=_yield_to_others) as pool:
+                self._build = pool.submit(build.start, names, self._progress).result()
+        except build.BuildError as error:
+            self._log.close()
+            raise DevError(str(error)) from error
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._build.cancel()
+        self._progress.close()
+        self._log.close()
+
+    def wait(self, *names: str) -> None:
+        """Returns once these parts are there; the build's own progress is shown until then.
+
+        Raises:
+            DevError: one of them cannot be built.
+        """
+        if not self._build.done():
+            say(f"waiting for the parts of the testbed (its log: {LOG})")
+        self._sink.shown.set()
+        try:
+            self._build.wait(*names)
+        except build.BuildError as error:
+            raise DevError(f"the testbed cannot be built: {error}") from error
+        finally:
+            self._sink.shown.clear()
+
+
+def _yield_to_others() -> None:
+    # On Linux the calling thread alone; see setpriority(2).
+    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
