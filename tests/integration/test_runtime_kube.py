@@ -181,6 +181,19 @@ async def test_json_patch_tests_before_it_writes(api: HttpKubeApi, namespace: st
     assert (await api.json_patch(ref, [test, replace]))["data"] == {"x": "2"}
 
 
+async def test_lists_of_metadata_may_be_empty(api: HttpKubeApi, namespace: str) -> None:
+    """They hold no data, and where nothing is selected there is nothing."""
+    await api.create(config_map(namespace, labels={"l": "yes"}))
+    (found,) = await api.list_metadata(
+        "v1", "ConfigMap", namespace=namespace, label_selector="l=yes"
+    )
+    assert found["metadata"]["name"] == "a"
+    assert "data" not in found
+    assert not await api.list_metadata(
+        "v1", "ConfigMap", namespace=namespace, label_selector="l=no"
+    )
+
+
 async def test_lists_are_whole(api: HttpKubeApi, namespace: str) -> None:
     """A list follows all its pages, selects by label, and its items know their kind."""
     for number in range(7):

@@ -137,9 +137,10 @@ class HttpKubeApi:
             data = await self._call("list", "GET", path, query, seconds=LIST_SECONDS, accept=accept)
             page = _decode(data)
             # The items of a list come without these two. Page by page: a whole list as it was
-            # decoded is many times the size of what is kept of it.
+            # decoded is many times the size of what is kept of it. A list of metadata alone has
+            # null for none.
             head = {"apiVersion": api_version, "kind": kind}
-            objects += (compact({**each, **head}) for each in page["items"])
+            objects += (compact({**each, **head}) for each in page["items"] or ())
             token = page["metadata"].get("continue")
             if not token:
                 return objects, page["metadata"]["resourceVersion"]
