@@ -18,7 +18,7 @@ from runyard.api.unit import UnitSpec
 from runyard_operator.backends.pods.group import ended_by, role_command
 from runyard_operator.backends.pods.template import GROUP_DIR
 from runyard_operator.unpack import make_pipe
-from tests.unit.backends.samples import expand, job_spec
+from tests.unit.backends.samples import expand, job_spec, target
 
 SHELLS = [
     each
@@ -65,7 +65,7 @@ class Pod:
             next(each for each in unit.group.roles if each.name == role) if unit.group else None
         )
         assert chosen is not None
-        words = [expand(each) for each in role_command(unit, "unit", chosen)]
+        words = [expand(each) for each in role_command(target(unit.to_dict()), chosen)]
         words = [str(folder) if each == GROUP_DIR else each for each in words]
         with (self.root / f"{role}.err").open("wb") as errors:
             process = subprocess.Popen(
@@ -209,4 +209,4 @@ def test_the_leader_of_sidecars_is_not_wrapped() -> None:
     """It needs no shell: Kubernetes itself ends the others after it."""
     unit = spec("Leader", leader="", worker="")
     assert unit.group is not None
-    assert role_command(unit, "unit", unit.group.roles[0]) == ["sh", "leader.sh"]
+    assert role_command(target(unit.to_dict()), unit.group.roles[0]) == ["sh", "leader.sh"]

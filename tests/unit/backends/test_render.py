@@ -14,8 +14,14 @@ from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.pods.command import plain_command
 from runyard_operator.backends.trainjob.render import render as render_train_job
 from runyard_operator.engine import reasons
+from runyard_operator.launchers import Shape
 from tests.unit.backends.rendering import CASES, TORCH_RUNTIME, document
 from tests.unit.backends.samples import CONFIG, golden, job_spec, target, train_spec
+
+TORCHRUN = [
+    "torchrun", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "key",
+    "--nnodes", "1", "--nproc-per-node", "1", "--node-rank", "0", "--tee", "3",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -108,15 +114,15 @@ def test_inline_code_that_clashes_is_refused() -> None:
                 "script": {"path": "a.py", "entrypoint": "python", "args": ["1"]},
                 "launcher": {"torchrun": {}},
             },
-            ["torchrun", "a.py", "1"],
+            [*TORCHRUN, "a.py", "1"],
         ),
         (
             {"script": {"path": "a.sh"}, "launcher": {"torchrun": {"maxRestarts": 0}}},
-            ["torchrun", "--max-restarts", "0", "--no-python", "bash", "a.sh"],
+            [*TORCHRUN, "--max-restarts", "0", "--no-python", "bash", "a.sh"],
         ),
     ],
 )
 def test_commands(changes: dict[str, Any], expected: list[str]) -> None:
     """Script and launcher make the command."""
     spec = target(job_spec(**changes)).spec
-    assert plain_command(spec, "alone") == expected
+    assert plain_command(spec, "alone", shape=Shape(run_id="key")) == expected

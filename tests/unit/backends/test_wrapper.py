@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from runyard.api.constants import MAX_OUTPUT_BYTES
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.pods import outputs
-from runyard_operator.backends.pods.command import EXIT_OUTPUTS, command, literal
+from runyard_operator.backends.pods.command import command, literal
+from runyard_operator.backends.pods.wrapper import EXIT_OUTPUTS
+from runyard_operator.launchers import Shape
 from tests.unit.backends.samples import expand, job_spec
 
 SHELLS = [
@@ -44,7 +46,7 @@ class Box:
             script={"path": "task.sh", "entrypoint": entrypoint, "args": list(args)},
             outputs=[{"name": name} for name in names],
         )
-        words = [expand(each) for each in command(UnitSpec.model_validate(spec), "unit")]
+        words = [expand(each) for each in command(UnitSpec.model_validate(spec), "unit", Shape())]
         return [*self.shell, *words[1:]] if names else words
 
     def start(
@@ -259,7 +261,7 @@ def test_a_command_killed_by_sigterm_ends_with_143(box: Box) -> None:
 def test_without_outputs_nothing_is_wrapped() -> None:
     """A task that declares no outputs needs no shell in its image."""
     spec = UnitSpec.model_validate(job_spec(script={"path": "a.py", "entrypoint": "python3"}))
-    assert command(spec, "unit") == ["python3", "a.py"]
+    assert command(spec, "unit", Shape()) == ["python3", "a.py"]
 
 
 @settings(max_examples=200)

@@ -10,7 +10,7 @@ from runyard.api.task import Role
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code, fields, group, nodes
+from runyard_operator.backends.pods import code, fields, group, nodes, placement
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.environment import environment
@@ -71,13 +71,13 @@ def _containers(
     spec = target.spec
     if spec.group is None:
         mounts = code.bare_mounts(staged) if code.is_bare(spec) else []
-        words = command(spec, target.name)
+        words = command(spec, target.name, placement.shape(target))
         return [], [_container(target, block, CONTAINER, words, mounts=mounts)]
     leader, *others = spec.group.roles
 
     def made(name: str, role: Role) -> Manifest:
-        words = group.role_command(spec, target.name, role)
-        return _container(target, block, name, words, role)
+        words = group.role_command(target, role)
+        return _container(target, group.block_of(block, role), name, words, role)
 
     first = made(CONTAINER, leader)
     rest = [made(group.container_name(role), role) for role in others]
@@ -101,7 +101,8 @@ def _container(
         "env": environment(target, role),
         **fields.container_fields(block, mounts),
     }
-    resources = fields.resources(block, block.gpus)
+    gpus = role.gpus_per_node if role is not None else None
+    resources = fields.resources(block, gpus or block.gpus)
     if resources:
         found["resources"] = resources
     return found

@@ -10,9 +10,9 @@ from typing import Final
 
 from runyard.api.policy import FailureClass
 from runyard_operator.backends.pods import group, outputs
-from runyard_operator.backends.pods.command import EXIT_OUTPUTS
 from runyard_operator.backends.pods.template import INIT_CONTAINER
 from runyard_operator.backends.pods.view import ContainerView, PodView
+from runyard_operator.backends.pods.wrapper import EXIT_OUTPUTS
 from runyard_operator.engine import reasons
 
 MAX_LINES: Final = 20
@@ -126,7 +126,9 @@ def why_failed(pods: Sequence[PodView], verdict: Mapping[str, str]) -> Failure:
     if part is not None and part.exit_code == EXIT_OUTPUTS:
         refusal = outputs.refusal(part.end_message)
         if refusal is not None:
-            return _of(pod, part, FailureClass.ERROR, refusal, reasons.OUTPUTS_MISSING)
+            unfinished = outputs.is_unfinished(part.end_message)
+            reason = None if unfinished else reasons.OUTPUTS_MISSING
+            return _of(pod, part, FailureClass.ERROR, refusal, reason)
     kind, detail = _classify(pod, part)
     role = f", role {part.role}" if part is not None and part.role else ""
     return _of(pod, part, kind, f"pod {pod.name}{role}: {detail}")

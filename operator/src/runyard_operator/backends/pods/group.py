@@ -13,11 +13,19 @@ until it is told to stop, and runs the command no second time.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
+from runyard.api.executor import PodFields
 from runyard.api.task import Role, SuccessPolicy
 from runyard.api.unit import UnitSpec
-from runyard_operator.backends.pods.command import literal, plain_command, with_outputs
+from runyard_operator.backends.base import Target
+from runyard_operator.backends.pods.command import (
+    escaped,
+    plain_command,
+    with_flag,
+    with_outputs,
+)
+from runyard_operator.backends.pods.placement import is_gang, leads, shape
 from runyard_operator.backends.pods.template import GROUP_DIR
 from runyard_operator.engine.naming import bounded
 
@@ -115,6 +123,24 @@ exit "$code"
 """
 
 
+# A role that follows in pods of its own: how it ends does not count, and the JobSet would take a
+# failure for the group's.
+_FOLLOWER: Final = f"""\
+{_SIGNALS}\
+exec 3<&0
+"$@" <&3 3<&- &
+child=$!
+exec 3<&-
+[ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+{_WAIT}\
+[ "$code" -eq 0 ] || echo "runyard: this role has ended with exit code $code" >&2
+exit 0
+"""
+
+Block = TypeVar("Block", bound=PodFields)
+_OWN: Final = ("image", "cpu", "cpu_limit", "memory", "memory_limit")
+
+
 def container_name(role: Role) -> str:
     """The name of the container of a role that is not the leader."""
     return bounded(f"{_PREFIX}{role.name}")
@@ -125,19 +151,38 @@ def are_sidecars(spec: UnitSpec) -> bool:
     return spec.group is not None and spec.group.success_policy is SuccessPolicy.LEADER
 
 
-def role_command(spec: UnitSpec, unit: str, role: Role) -> list[str]:
-    """The command of a role's container. The leader, and it alone, writes the outputs."""
+def role_command(target: Target, role: Role) -> list[str]:
+    """The command of a role's container. The leader, and it alone, writes the outputs.
+
+    Roles with pods of their own have no pipes: there the JobSet ends the others.
+    """
+    spec = target.spec
     roles = spec.group.roles if spec.group else []
-    leads = bool(roles) and role.name == roles[0].name
-    plain = plain_command(spec, unit, role)
-    if leads:
-        plain = with_outputs(spec, plain)
-    if not are_sidecars(spec):
+    leader = leads(target, role)
+    plain = plain_command(spec, target.name, role, shape(target, role))
+    plain = with_outputs(spec, plain, role) if leader else with_flag(spec, role, plain)
+    if is_gang(target):
+        if are_sidecars(spec) and not leader:
+            plain = ["sh", "-c", _FOLLOWER, "runyard", *plain]
+    elif not are_sidecars(spec):
         others = " ".join(each.name for each in roles if each.name != role.name)
         plain = ["sh", "-c", _EQUAL, "runyard", GROUP_DIR, role.name, others, *plain]
-    elif not leads:
+    elif not leader:
         plain = ["sh", "-c", _SIDECAR, "runyard", GROUP_DIR, role.name, *plain]
-    return [literal(each) for each in plain]
+    return escaped(plain)
+
+
+def block_of(fields: Block, role: Role) -> Block:
+    """The executor block as it holds for the containers of a role.
+
+    A limit belongs to the request beside which it is written: one of the block's does not limit
+    what a role asks for itself.
+    """
+    own = {name: getattr(role, name) for name in _OWN if getattr(role, name) is not None}
+    for request in ("cpu", "memory"):
+        if request in own:
+            own.setdefault(f"{request}_limit", None)
+    return fields.model_copy(update=own)
 
 
 def ended_by(message: str) -> str | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from runyard.api.policy import FailureClass
-from runyard.api.unit import Handle
+from runyard.api.unit import ArtifactStatus, Handle
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods import outputs
 from runyard_operator.backends.pods.failure import why_failed
@@ -123,13 +123,17 @@ def succeeded(
     """The job succeeded; it counts as failed when the outputs did not come with it."""
     leader = first([pod for pod in pods if pod.phase == "Succeeded"])
     values: tuple[tuple[str, str], ...] = ()
+    left: tuple[ArtifactStatus, ...] = ()
     declared = [each.name for each in target.spec.outputs]
+    wanted = target.spec.artifacts
     problem = None
-    if declared and leader is None:
+    if (declared or wanted) and leader is None:
         problem = "the task succeeded, and its pod was removed before its outputs were read"
-    elif declared and leader is not None:
+    elif (declared or wanted) and leader is not None:
         try:
-            values = outputs.parse(leader.main.end_message if leader.main else "", declared)
+            message = leader.main.end_message if leader.main else ""
+            values = outputs.parse(message, declared)
+            left = outputs.artifacts(message, wanted)
         except outputs.OutputsError as missing:
             problem = str(missing)
     return Observation(
@@ -141,6 +145,7 @@ def succeeded(
         exit_code=0,
         failure_class=None if problem is None else FailureClass.ERROR,
         outputs=values,
+        artifacts=left,
         start_time=start_time(pods),
         completion_time=ended,
     )

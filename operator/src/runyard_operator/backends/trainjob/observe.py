@@ -8,6 +8,7 @@ from typing import Any
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods import result
 from runyard_operator.backends.pods.view import instant, pod_view
+from runyard_operator.backends.trainjob import gang
 from runyard_operator.backends.trainjob.runtime import TRAINER_JOB
 from runyard_operator.engine.observation import Observation
 
@@ -18,8 +19,8 @@ def observe(
     """The state of the attempt's TrainJob.
 
     Only its conditions end it: a pod that failed may be made anew by its runtime. It runs when
-    the Trainer says that its node job is ready, or when the task runs in every pod; of an elastic
-    one, in as many as it needs.
+    the Trainer says that its job is ready, of a group all of them, or when the task runs in every
+    pod; of an elastic one, in as many as it needs.
     """
     if child["metadata"].get("deletionTimestamp"):
         return result.terminating(child)
@@ -35,10 +36,11 @@ def observe(
         return result.failed(child, views, verdict)
     if result.suspended_by_us(child) and not _is_busy(child) and not result.alive(every):
         return result.suspended(child)
-    nodes = (child["spec"].get("trainer") or {}).get("numNodes") or 1
+    jobs = [*gang.job_names(target)]
+    ours = [each for each in views if each.job in ("", *jobs)]
     block = target.spec.executor.train_job
-    expected = (block.min_nodes if block is not None else None) or nodes
-    if _node_job_runs(child) or result.started(trainers) >= expected:
+    expected = (block.min_nodes if block is not None else None) or gang.pods(target)
+    if all(_job_runs(child, each) for each in jobs) or result.started(ours) >= expected:
         return result.running(child, trainers)
     return result.waiting(child, views, expected)
 
@@ -53,11 +55,11 @@ def _is_busy(child: Mapping[str, Any]) -> bool:
     )
 
 
-def _node_job_runs(child: Mapping[str, Any]) -> bool:
+def _job_runs(child: Mapping[str, Any], name: str) -> bool:
     jobs = (child.get("status") or {}).get("jobsStatus") or []
     return any(
         each.get(count)
         for each in jobs
-        if each["name"] == TRAINER_JOB
+        if each["name"] == name
         for count in ("ready", "succeeded", "failed")
     )

@@ -9,10 +9,9 @@ from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code, fields
-from runyard_operator.backends.pods.command import command
-from runyard_operator.backends.pods.environment import environment
+from runyard_operator.backends.pods import code, fields, placement
 from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.backends.trainjob import gang
 from runyard_operator.backends.trainjob.runtime import derive
 from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
@@ -48,15 +47,16 @@ def _train_job(target: Target, block: TrainJobExecutor) -> Manifest:
     from kubeflow_trainer_api import models
 
     name = naming.trainjob_name(target.name, target.attempt)
-    resources = fields.resources(block, block.gpus_per_node)
+    leader = gang.leader_of(target)
+    main = gang.container(target, block, leader)
     # With claims the runtime has them all: see there.
-    per_node = resources if "claims" not in resources else {}
+    per_node = main["resources"] if "claims" not in main["resources"] else {}
     trainer = models.TrainerV1alpha1Trainer(
-        image=block.image,
-        command=command(target.spec, target.name),
-        env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in environment(target)],
-        num_nodes=block.num_nodes or 1,
-        num_proc_per_node=block.nprocs_per_node,
+        image=main["image"],
+        command=main["command"],
+        env=[models.IoK8sApiCoreV1EnvVar.from_dict(each) for each in main["env"]],
+        num_nodes=placement.count(target, leader),
+        num_proc_per_node=gang.processes(block, leader),
         resources_per_node=models.IoK8sApiCoreV1ResourceRequirements.from_dict(per_node)
         if per_node
         else None,

@@ -18,14 +18,14 @@ from runyard_operator.backends.base import Manifest, Refused, Target
 from runyard_operator.backends.pods import code, fields, template
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.labels import labels, marks
+from runyard_operator.backends.pods.placement import LEADER_JOB
 from runyard_operator.backends.pods.template import Fragment, PodConfig
-from runyard_operator.backends.trainjob import merge
+from runyard_operator.backends.trainjob import gang, merge
+from runyard_operator.backends.trainjob.gang import CONTAINER
 from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
 
-CONTAINER: Final = "node"
-"""The name that the Trainer expects of the container that it configures."""
-TRAINER_JOB: Final = "node"
+TRAINER_JOB: Final = LEADER_JOB
 _TRAINER_PREFIX: Final = "trainer.kubeflow.org/"
 STEP_LABEL: Final = "trainer.kubeflow.org/trainjob-ancestor-step"
 STEP_TRAINER: Final = "trainer"
@@ -62,6 +62,7 @@ def derive(
             _equip(job_spec, target, block, staged, config)
         else:
             _mark(pod, {"labels": labels(target), "annotations": marks(target)})
+    _add_roles(spec["template"]["spec"], target, block, name)
     generation = str(source["metadata"].get("generation", 0))
     return {
         "apiVersion": TRAINER,
@@ -79,6 +80,19 @@ def derive(
         },
         "spec": spec,
     }
+
+
+def _add_roles(jobset: dict[str, Any], target: Target, block: TrainJobExecutor, name: str) -> None:
+    if target.spec.group is None:
+        return
+    trainers = [job for job in jobset["replicatedJobs"] if _is_trainer(job)]
+    if [job["name"] for job in trainers] != [TRAINER_JOB]:
+        raise Refused(
+            reasons.INVALID_SPEC,
+            f"a group needs a runtime with one trainer job, named {TRAINER_JOB!r}, and {name} has"
+            " another one: name such a runtime in executor.trainJob.runtime",
+        )
+    gang.extend(jobset, target, block, trainers[0])
 
 
 def _trainer_labels(source: Mapping[str, Any]) -> dict[str, str]:
