@@ -9,6 +9,7 @@ from typing import Any
 from runyard_operator.backends.base import Plan
 from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.trainjob.render import render as render_train_job
+from tests.unit.backends import ray_plans
 from tests.unit.backends.samples import CONFIG, GOLDENS, job_spec, target, train_spec
 
 SECRET_ENV = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}
@@ -196,6 +197,7 @@ CASES = {
     "job-group-all": partial(_group, "All"),
     "job-group-leader": partial(_group, "Leader"),
     "trainjob": _train_job,
+    **ray_plans.CASES,
 }
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR
 from runyard.api.executor import RayExecutor
 from runyard_operator.backends.base import Refused, Target
-from runyard_operator.backends.pods.environment import environment as pod_environment
+from runyard_operator.backends.pods import packages
+from runyard_operator.backends.ray.cluster import environment as pod_environment
 from runyard_operator.backends.ray.entrypoint import FILES_VARIABLE, packed
 from runyard_operator.engine import reasons
 
@@ -28,12 +29,14 @@ MAX_ENVIRONMENT_BYTES: Final = 98_304
 class Host:
     """The cluster that a job borrows.
 
-    `references` are the variables of its head whose values come from elsewhere, by name; None when
-    the cluster is not there yet, so that nobody knows.
+    `references` are the variables of its head whose values come from elsewhere, by name;
+    `packages` are the requirements that are installed in it. None when the cluster is not there
+    yet, so that nobody knows.
     """
 
     name: str
-    references: Mapping[str, Any] | None = field(default=None)
+    references: Mapping[str, Any] | None = None
+    packages: tuple[str, ...] | None = None
 
 
 def folder(target: Target) -> str:
@@ -71,6 +74,7 @@ def environment(target: Target, files: Mapping[str, str], host: Host) -> dict[st
     executor = target.spec.executor.ray
     if executor is None:
         raise Refused(reasons.INVALID_SPEC, "the unit has no executor.ray")
+    _check_packages(target, host)
     found = runtime_env(executor)
     ours = {**_variables(target, host), FILES_VARIABLE: packed(files)}
     variables = {**found.get("env_vars", {}), **ours}
@@ -127,14 +131,15 @@ def _variables(target: Target, host: Host) -> dict[str, str]:
             )
         has_code = code_folder(target) == CODE_DIR
         if variable.name == "PYTHONPATH" and has_code:
-            value = f"{CODE_DIR}:{value}" if value else CODE_DIR
+            path = packages.python_path(target.spec)
+            value = f"{path}:{value}" if value else path
         found[variable.name] = value
     return found
 
 
 def _check_reference(name: str, source: Mapping[str, Any], host: Host) -> None:
     """What the cluster's pods have in the same way is there; else it would have to be carried."""
-    if host.references is None or host.references.get(name) == source:
+    if host.references is None or _plain(host.references.get(name)) == _plain(source):
         return
     raise Refused(
         reasons.INVALID_SPEC,
@@ -142,3 +147,23 @@ def _check_reference(name: str, source: Mapping[str, Any], host: Host) -> None:
         " a Ray cluster that is there already: set it on the task that makes the cluster, with the"
         " same source",
     )
+
+
+def _check_packages(target: Target, host: Host) -> None:
+    """Packages lie in the pods, which are there already."""
+    wanted = target.spec.packages
+    if wanted is None or host.packages is None or set(wanted.requirements) <= set(host.packages):
+        return
+    missing = ", ".join(each for each in wanted.requirements if each not in host.packages)
+    raise Refused(
+        reasons.INVALID_SPEC,
+        f"packages cannot be installed into a Ray cluster that is there already ({missing}): give"
+        " them to the task that makes the cluster",
+    )
+
+
+def _plain(source: Any) -> Any:
+    """Without what means "unset"."""
+    if isinstance(source, Mapping):
+        return {key: _plain(each) for key, each in source.items() if each is not False}
+    return source

@@ -10,11 +10,10 @@ from typing import Any, Final
 from runyard.api.constants import SCRIPTS_DIR
 from runyard.api.executor import PodFields, RayExecutor, RayHead, RayWorkerGroup
 from runyard_operator.backends.base import Refused, Target
-from runyard_operator.backends.pods import code
+from runyard_operator.backends.pods import code, nodes
 from runyard_operator.backends.pods import fields as podfields
 from runyard_operator.backends.pods.code import Staged
-from runyard_operator.backends.pods.environment import environment
-from runyard_operator.backends.pods.labels import labels, marks
+from runyard_operator.backends.pods.environment import environment as pod_environment
 from runyard_operator.backends.pods.template import Fragment, PodConfig
 from runyard_operator.engine import reasons
 
@@ -71,7 +70,7 @@ def _head(
             "memory_limit": head.memory_limit,
         }
     )
-    container = _container(HEAD, target, executor, pod_fields, head.gpus)
+    container = _container(HEAD, target, pod_fields, head.gpus, executor, staged)
     if head.ports:
         ports = {**PORTS, **{each.name: each.container_port for each in head.ports}}
         container["ports"] = [{"name": k, "containerPort": v} for k, v in ports.items()]
@@ -82,7 +81,7 @@ def _head(
         pod["automountServiceAccountToken"] = True
     found: Fragment = {
         "rayStartParams": _parameters("head", head.ray_start_params),
-        "template": {"metadata": _metadata(target, executor, {}, {}), "spec": pod},
+        "template": {"metadata": podfields.pod_metadata(target, pod_fields), "spec": pod},
     }
     if head.service_type is not None:
         found["serviceType"] = head.service_type
@@ -99,10 +98,13 @@ def _workers(
             "memory": group.memory or executor.memory,
             "memory_limit": group.memory_limit or executor.memory_limit,
             "node_selector": {**executor.node_selector, **group.node_selector},
+            "pod_labels": {**executor.pod_labels, **group.labels},
+            "pod_annotations": {**executor.pod_annotations, **group.annotations},
             **_volumes(executor, group),
         }
     )
-    container = _container(WORKER, target, executor, pod_fields, group.gpus_per_worker)
+    gpus = group.gpus_per_worker
+    container = _container(WORKER, target, pod_fields, gpus, executor, staged)
     least, most = group.min_replicas, group.max_replicas
     return {
         "groupName": group.name,
@@ -111,7 +113,7 @@ def _workers(
         "maxReplicas": group.replicas if most is None else most,
         "rayStartParams": _parameters(group.name, group.ray_start_params),
         "template": {
-            "metadata": _metadata(target, executor, group.labels, group.annotations),
+            "metadata": podfields.pod_metadata(target, pod_fields),
             "spec": _pod(target, pod_fields, container, staged, config),
         },
     }
@@ -130,14 +132,26 @@ def _volumes(executor: RayExecutor, group: RayWorkerGroup) -> dict[str, list[Any
     }
 
 
+def environment(target: Target) -> list[Fragment]:
+    """The variables of head and workers: a Ray task has no node ranks."""
+    ranks = nodes.environment(target)
+    return [each for each in pod_environment(target) if each["name"] not in ranks]
+
+
 def _container(
-    name: str, target: Target, executor: RayExecutor, pod_fields: PodFields, gpus: int | None
+    name: str,
+    target: Target,
+    pod_fields: PodFields,
+    gpus: int | None,
+    executor: RayExecutor,
+    staged: Staged,
 ) -> Fragment:
+    mounts = [] if code.is_bare(target.spec) else code.mounts(target.spec, staged)
     found: Fragment = {
         "name": name,
         "image": executor.image,
         "env": environment(target),
-        **podfields.container_fields(pod_fields),
+        **podfields.container_fields(pod_fields, mounts),
     }
     resources = podfields.resources(pod_fields, gpus)
     if resources:
@@ -160,21 +174,11 @@ def _pod(
 ) -> Fragment:
     return {
         **podfields.pod_fields(pod_fields, config),
-        "initContainers": [code.init_container(target.spec, staged, config)],
+        "initContainers": code.init_containers(
+            target, staged, pod_fields, pod_fields.image, container["env"], config
+        ),
         "containers": [container],
         "volumes": [*code.volumes(target.spec, staged), *podfields.volumes(pod_fields)],
-    }
-
-
-def _metadata(
-    target: Target,
-    executor: RayExecutor,
-    more_labels: Mapping[str, str],
-    more_annotations: Mapping[str, str],
-) -> Fragment:
-    return {
-        "labels": {**executor.pod_labels, **more_labels, **labels(target)},
-        "annotations": {**executor.pod_annotations, **more_annotations, **marks(target)},
     }
 
 

@@ -21,7 +21,7 @@ SAID_VARIABLE: Final = "RUNYARD_TERMINATION_LOG"
 # words, writes what it would tell the kubelet to a file: the driver is no container of its own. The
 # last line tells the submitter how it ended; the empty line before it ends what the driver left
 # open. Both are kept out of the task's log.
-DRIVER: Final = f"""\
+_DRIVER: Final = f"""\
 job=$1; folder=$2; code=$3; shift 3
 mkdir -p "$folder/outputs" && cd "$code" || exit 66
 export {SAID_VARIABLE}="$folder/said"
@@ -34,23 +34,24 @@ exit "$status"
 """
 
 
-def line(words: Sequence[str]) -> str:
-    """Words as one line for a shell, which gets each of them as it is."""
-    return shlex.join(words)
+def driver(job: str, *, folder: str, code: str, command: Sequence[str]) -> str:
+    """The script that runs the task's command in `code`, and tells how it ended.
+
+    The words are in the script, and not in the line that Ray gets: Ray writes that line into logs.
+    """
+    return f"set -- {shlex.join([job, folder, code, *command])}\n{_DRIVER}"
 
 
-def driver_words(
-    job: str, *, scripts: str, folder: str, code: str, command: Sequence[str]
-) -> list[str]:
-    """The driver's argument vector: the wrapper from `scripts` around the task's command."""
-    return ["sh", f"{scripts}/{DRIVER_FILE}", job, folder, code, *command]
+def line(scripts: str) -> str:
+    """What Ray runs, where the script of `driver` is in a folder."""
+    return shlex.join(["sh", f"{scripts}/{DRIVER_FILE}"])
 
 
-def with_files(folder: str, words: Sequence[str]) -> str:
-    """The line of a job that brings its files along in FILES_VARIABLE."""
+def line_with_files(folder: str) -> str:
+    """What Ray runs, where the job brings its files along in FILES_VARIABLE."""
     where = shlex.quote(folder)
     unpack = f'printf %s "${FILES_VARIABLE}" | base64 -d | tar -xz -f - -C {where}'
-    return f"mkdir -p {where} && {unpack} && {line(words)}"
+    return f"mkdir -p {where} && {unpack} && {line(folder)}"
 
 
 def packed(files: Mapping[str, str]) -> str:

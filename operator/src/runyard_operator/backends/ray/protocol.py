@@ -104,6 +104,8 @@ class Lines:
             self._blank = False
             self.driver = found
             self.ended.set()
+        elif line.startswith(f"Running entrypoint for job {self._job}:"):
+            return  # Ray's word about our wrapper
         elif line:
             self._write(f"{self._held()}{line}\n")
         else:

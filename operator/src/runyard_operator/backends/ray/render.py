@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, SCRIPTS_DIR
 from runyard.api.executor import RayExecutor
+from runyard.api.unit import UnitSpec
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code
+from runyard_operator.backends.pods import code, packages
 from runyard_operator.backends.pods import fields as podfields
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import (
@@ -21,8 +22,7 @@ from runyard_operator.backends.pods.command import (
     script_name,
     with_outputs,
 )
-from runyard_operator.backends.pods.labels import labels, marks
-from runyard_operator.backends.pods.template import NOBODY, Fragment, PodConfig, owned
+from runyard_operator.backends.pods.template import RESTRICTED, Fragment, PodConfig
 from runyard_operator.backends.ray import borrowed, entrypoint
 from runyard_operator.backends.ray.borrowed import Host
 from runyard_operator.backends.ray.cluster import PRE_START_FILE, cluster_spec, pre_start_script
@@ -63,10 +63,8 @@ def render(target: Target, config: PodConfig, host: Host | None = None) -> Plan:
         spec = cluster_spec(target, executor, staged, config)
         return plan(target, staged, [_object(target, executor, "RayCluster", spec)])
     if host is not None:
-        job = _borrowing(target, executor, config, host)
-        return plan(target, Staged(code=None, scripts=None), [job])
-    staged = _stage(target, executor, {entrypoint.DRIVER_FILE: entrypoint.DRIVER})
-    return plan(target, staged, [_own(target, executor, staged, config)])
+        return _borrowing(target, executor, config, host)
+    return _own(target, executor, config)
 
 
 def _stage(target: Target, executor: RayExecutor, more: Mapping[str, str]) -> Staged:
@@ -82,14 +80,16 @@ def _stage(target: Target, executor: RayExecutor, more: Mapping[str, str]) -> St
         raise Refused(reasons.INVALID_SPEC, str(problem)) from problem
 
 
-def _own(target: Target, executor: RayExecutor, staged: Staged, config: PodConfig) -> Manifest:
+def _own(target: Target, executor: RayExecutor, config: PodConfig) -> Plan:
     """A RayJob with a cluster of its own, which goes when it ends."""
-    words = entrypoint.driver_words(
-        target.key, scripts=SCRIPTS_DIR, folder=JOB_DIR, code=CODE_DIR,
-        command=with_outputs(target.spec, plain_command(target.spec, target.name)),
-    )  # fmt: skip
-    line = entrypoint.line(words)
-    environment = borrowed.runtime_env(executor)
+    script = entrypoint.driver(
+        target.key,
+        folder=JOB_DIR,
+        code=CODE_DIR,
+        command=_words(target.spec, plain_command(target.spec, target.name)),
+    )
+    staged = _stage(target, executor, {entrypoint.DRIVER_FILE: script})
+    line, environment = entrypoint.line(SCRIPTS_DIR), borrowed.runtime_env(executor)
     spec: Fragment = {
         **_job(target, executor, config, line, environment),
         "rayClusterSpec": cluster_spec(target, executor, staged, config),
@@ -97,24 +97,31 @@ def _own(target: Target, executor: RayExecutor, staged: Staged, config: PodConfi
         "ttlSecondsAfterFinished": STAYS_SECONDS,
         **kueue.spec(executor),
     }
-    return _object(target, executor, "RayJob", spec)
+    return plan(target, staged, [_object(target, executor, "RayJob", spec)])
 
 
-def _borrowing(target: Target, executor: RayExecutor, config: PodConfig, host: Host) -> Manifest:
+def _words(spec: UnitSpec, plain: list[str]) -> list[str]:
+    """The command with all that is put around it in the pods of other executors."""
+    return packages.on_path(spec, with_outputs(spec, plain))
+
+
+def _borrowing(target: Target, executor: RayExecutor, config: PodConfig, host: Host) -> Plan:
     """A RayJob on a cluster that stays; its script and environment travel with it."""
     spec = target.spec
     folder = borrowed.folder(target)
-    files = {entrypoint.DRIVER_FILE: entrypoint.DRIVER}
     command = plain_command(spec, target.name)
+    files = {}
     if spec.script is not None and spec.script.inline is not None:
         name = script_name(spec, target.name)
         files[name] = spec.script.inline
         command = [f"{folder}/{name}" if w == f"{SCRIPTS_DIR}/{name}" else w for w in command]
-    words = entrypoint.driver_words(
-        target.key, scripts=folder, folder=folder, code=borrowed.code_folder(target),
-        command=with_outputs(spec, command),
-    )  # fmt: skip
-    line = entrypoint.with_files(folder, words)
+    files[entrypoint.DRIVER_FILE] = entrypoint.driver(
+        target.key,
+        folder=folder,
+        code=borrowed.code_folder(target),
+        command=_words(spec, command),
+    )
+    line = entrypoint.line_with_files(folder)
     environment = borrowed.environment(target, files, host)
     request = {
         **_job(target, executor, config, line, environment, shared=True),
@@ -124,7 +131,7 @@ def _borrowing(target: Target, executor: RayExecutor, config: PodConfig, host: H
     # Kueue cannot hold a job whose cluster is there already; its pods count where they are made.
     for name in kueue.labels(executor):
         found["metadata"]["labels"].pop(name, None)
-    return found
+    return plan(target, Staged(code=None, scripts=None), [found])
 
 
 def _job(
@@ -176,7 +183,6 @@ def _submitter(
     """The pod that submits the job and follows it, whatever image Ray itself has."""
     text = json.dumps(request, sort_keys=True, separators=(",", ":"))
     env = {REQUEST_VARIABLE: literal(text), **({SHARED_VARIABLE: "1"} if shared else {})}
-    pod_fields = podfields.pod_fields(executor, config)
     container: Fragment = {
         "name": SUBMITTER,
         "image": config.image,
@@ -187,25 +193,14 @@ def _submitter(
             "requests": {"cpu": "10m", "memory": "64Mi"},
             "limits": {"memory": "256Mi"},
         },
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": RESTRICTED,
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     return {
-        "metadata": {
-            "labels": {**executor.pod_labels, **labels(target)},
-            "annotations": {**executor.pod_annotations, **marks(target)},
-        },
+        "metadata": podfields.pod_metadata(target, executor),
         "spec": {
-            **pod_fields,
+            **podfields.pod_fields(executor, config),
             "automountServiceAccountToken": False,
             "restartPolicy": "Never",
             # A job on a cluster that stays is stopped first, and Ray gives it time.
@@ -220,12 +215,6 @@ def _object(target: Target, executor: RayExecutor, kind: str, spec: Fragment) ->
     return {
         "apiVersion": RAY,
         "kind": kind,
-        "metadata": {
-            "name": name(target.name, target.attempt),
-            "namespace": target.namespace,
-            "labels": {**executor.labels, **kueue.labels(executor), **labels(target)},
-            "annotations": {**executor.annotations, **marks(target)},
-            "ownerReferences": owned(target),
-        },
+        "metadata": podfields.child_metadata(target, name(target.name, target.attempt), executor),
         "spec": {**spec, **(kueue.spec(executor) if kind == "RayCluster" else {})},
     }

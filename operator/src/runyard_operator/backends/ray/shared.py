@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from runyard.api.constants import LABEL_ATTEMPT, LABEL_UNIT, LABEL_UNIT_UID
 from runyard_operator.backends import answers
+from runyard_operator.backends.pods import packages
 from runyard_operator.backends.ray.borrowed import Host
 from runyard_operator.engine.naming import bounded
 from runyard_operator.kube.api import KubeApi, Object
 from runyard_operator.kube.errors import Conflict, KubeError, NotFound
 from runyard_operator.kube.resources import RAY, Ref
 from runyard_operator.store import Store
+from runyard_operator.unpack import install
 
 KIND: Final = "RayCluster"
 
@@ -97,4 +100,19 @@ def host(cluster: Mapping[str, Any]) -> Host:
         for each in containers[0].get("env") or []
         if "valueFrom" in each
     }
-    return Host(name=cluster["metadata"]["name"], references=references)
+    return Host(
+        name=cluster["metadata"]["name"],
+        references=references,
+        packages=tuple(_requirements(pod.get("initContainers") or [])),
+    )
+
+
+def _requirements(init: list[Any]) -> list[str]:
+    """What the init container of packages installs; nothing where there is none of ours."""
+    for each in init:
+        if each.get("name") == packages.CONTAINER:
+            for variable in each.get("env") or []:
+                if variable["name"] == install.REQUIREMENTS:
+                    found: list[str] = json.loads(variable["value"].replace("$$", "$"))
+                    return found
+    return []
