@@ -6,8 +6,9 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TextIO
 
 from devtools.common import DevError, say
@@ -17,6 +18,8 @@ from testbed.build.progress import Progress
 
 LOG = VENV / "testbed-build.log"
 _NICE = 10
+
+Start = Callable[[Sequence[str], Callable[[build.Event], None]], build.Build]
 
 
 class _Sink(io.TextIOBase):
@@ -38,21 +41,20 @@ class _Sink(io.TextIOBase):
 class Parts:
     """A running build of some parts; leaving the block early stops it, what is finished is kept."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], log: Path = LOG, start: Start = build.start) -> None:
         """Starts it.
 
         Raises:
             DevError: there is too little disk.
         """
-        LOG.parent.mkdir(parents=True, exist_ok=True)
-        self._log = LOG.open("w", encoding="utf-8")
+        self._log = log.open("w", encoding="utf-8")
         self._sink = _Sink(self._log)
         self._progress = Progress(self._sink)  # type: ignore[arg-type]  # all that it uses is there
         try:
             # Threads and processes inherit the low priority of the thread that starts them, so the
             # tests that run meanwhile come first.
             with ThreadPoolExecutor(1, initializer=_yield_to_others) as pool:
-                self._build = pool.submit(build.start, names, self._progress).result()
+                self._build = pool.submit(start, names, self._progress).result()
         except build.BuildError as error:
             self._log.close()
             raise DevError(str(error)) from error
@@ -72,7 +74,7 @@ class Parts:
             DevError: one of them cannot be built.
         """
         if not self._build.done():
-            say(f"waiting for the parts of the testbed (its log: {LOG})")
+            say(f"waiting for the parts of the testbed (all of the log: {self._log.name})")
         self._sink.shown.set()
         try:
             self._build.wait(*names)
@@ -83,5 +85,5 @@ class Parts:
 
 
 def _yield_to_others() -> None:
-    # On Linux the calling thread alone; see setpriority(2).
-    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    # On Linux this is of the calling thread alone; see nice(2), "C library/kernel differences".
+    os.nice(_NICE)
