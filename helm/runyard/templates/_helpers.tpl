@@ -79,7 +79,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch, delete]
 # The names of the pods of a Job with several nodes.
 - apiGroups: [""]
   resources: [services]
@@ -101,4 +101,34 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [get, list, watch]
+{{- end -}}
+
+{{/* Not the operator's selector: its Service and its budget must not find the store. */}}
+{{- define "runyard.storeSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-store
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "runyard.storeLabels" -}}
+{{ include "runyard.storeSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "runyard.storeSecret" -}}
+{{ .Values.bundleStore.existingSecret | default "runyard-store" }}
+{{- end -}}
+
+{{- define "runyard.storeSubject" -}}
+- kind: ServiceAccount
+  name: runyard-store
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* What the store does in each namespace: read tickets, write manifests, see which are left. */}}
+{{- define "runyard.storeRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, create, patch]
 {{- end -}}

@@ -27,7 +27,7 @@ NAMESPACED = {
     "workloads.kueue.x-k8s.io": ["list", "patch"],
     "pods": ["get", "list", "watch"],
     "pods/log": ["get"],
-    "configmaps": ["create", "get", "patch"],
+    "configmaps": ["create", "delete", "get", "list", "patch"],
     "services": ["create", "get"],
     "events": ["create", "list"],
 }

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gzip
 import hashlib
+import itertools
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,6 +44,12 @@ def sender(data: bytes, piece: int = 100_000) -> Callable[[], AsyncIterator[byte
             yield data[start : start + piece]
 
     return send
+
+
+def verify(verifier: Verifier, data: bytes) -> str:
+    """The digest of what all the bytes unpack to."""
+    verifier.update(data)
+    return verifier.finish()
 
 
 def files(root: Path) -> list[str]:
@@ -143,14 +150,12 @@ def test_the_verifier_says_what_hashing_the_whole_says(
     data = gzip.compress(content, level)
     verifier = Verifier(limit=len(content))
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         verifier.update(data[start:stop])
     assert verifier.finish() == f"sha256:{hashlib.sha256(content).hexdigest()}"
     if content:
-        tight = Verifier(limit=len(content) - 1)
         with pytest.raises(ContentError, match="unpacks to more"):
-            tight.update(data)
-            tight.finish()
+            verify(Verifier(limit=len(content) - 1), data)
     with pytest.raises(ContentError):
         Verifier(len(content)).finish()
 
@@ -200,7 +205,7 @@ async def test_a_silent_sender_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_a_disk_that_is_full_says_so(tmp_path: Path) -> None:
     """/dev/full answers every write as a full disk does."""
-    with open("/dev/full", "wb", buffering=0) as full:
+    with Path("/dev/full").open("wb", buffering=0) as full:  # noqa: ASYNC230
         incoming = _File(tmp_path, tmp_path / "x", full)
         with pytest.raises(NoSpaceError):
             await incoming.write(b"x")
