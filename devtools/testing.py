@@ -15,7 +15,6 @@ from devtools.common import DevError, heading, run, say
 from devtools.environment import BIN, Packages
 from devtools.parts import Parts
 from testbed.build import catalogue
-from testbed.build.catalogue import S3_SERVER
 
 
 @dataclass(frozen=True, slots=True)
