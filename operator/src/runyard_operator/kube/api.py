@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from runyard_operator.kube.resources import Ref
@@ -132,6 +133,16 @@ class KubeApi(Protocol):
         Raises:
             NotFound: the pod is gone.
             Invalid: the container has not started.
+        """
+        ...
+
+    def stream_pod_log(self, ref: Ref, *, container: str) -> AsyncIterator[bytes]:
+        """A container's whole log in pieces as they come, each line with its timestamp.
+
+        Raises:
+            NotFound: the pod is gone.
+            Invalid: the container has not started.
+            Unavailable: the connection broke; what came so far is no whole log.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -235,6 +235,23 @@ class HttpKubeApi:
         data = await self._call("log", "GET", ref.path("log"), query)
         return data.decode("utf-8", errors="replace")
 
+    async def stream_pod_log(self, ref: Ref, *, container: str) -> AsyncIterator[bytes]:
+        path, query = ref.path("log"), {"container": container, "timestamps": "true"}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=CALL_SECONDS
+        )
+        try:
+            response = await self._send("GET", path, query, None, _JSON, 0, None, timeout)
+            async with response:
+                if response.status >= 300:
+                    retry = response.headers.get("Retry-After")
+                    raise _error(response.status, await response.read(), retry, f"GET {path}")
+                async for piece in response.content.iter_any():
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
+            detail = str(error) or type(error).__name__
+            raise Unavailable(f"GET {path}: {detail}", reason="NoAnswer") from error
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -280,6 +297,7 @@ class HttpKubeApi:
         content_type: str,
         seconds: float,
         accept: str | None,
+        patience: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:
         """Straight to aiohttp: the generated client costs more than the request itself."""
         if self._session is None:
@@ -298,7 +316,7 @@ class HttpKubeApi:
             params=query,
             data=None if body is None else json.dumps(body).encode(),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+            timeout=patience or aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
             server_hostname=self._configuration.tls_server_name or None,
         )
 
