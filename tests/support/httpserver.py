@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +29,7 @@ class Answer:
     body: bytes = b""
     code: int = 200
     cut: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Script = Callable[[Request], Answer]
@@ -44,10 +45,10 @@ class Served:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[Served]:
+def serving(script: Script, address: str = "127.0.0.1") -> Iterator[Served]:
     """Serves `script` until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    served = Served(f"http://127.0.0.1:{server.server_address[1]}")
+    server = ThreadingHTTPServer((address, 0), BaseHTTPRequestHandler)
+    served = Served(f"http://{address}:{server.server_address[1]}")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -69,6 +70,8 @@ def serving(script: Script) -> Iterator[Served]:
             served.requests.append(request)
             answer = script(request)
             self.send_response(answer.code)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             # A cut answer promises more than it sends.
             self.send_header("Content-Length", str(len(answer.body) + (10 if answer.cut else 0)))
             self.end_headers()
