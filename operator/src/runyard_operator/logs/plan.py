@@ -227,7 +227,9 @@ class Packer:
         if self._line:
             self._lines += 1
             self.last_line = self._line
-        out = self._close() if self._member is not None else b""
+        # An empty log has one empty member: no bytes at all would be no gzip file.
+        out = b"" if self._member is not None or self.blocks else self._add(b"")
+        out += self._close() if self._member is not None else b""
         self.last = stamp_of(self.last_line)
         return out
 
