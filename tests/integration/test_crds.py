@@ -22,9 +22,19 @@ from tests.support.crds import (
     unit,
 )
 from tests.support.kubectl import Kubectl
+from tests.support.refused import (
+    ON_A_JOB,
+    PARAM,
+    REFUSED,
+    TORCHRUN,
+    final,
+    group,
+    with_mount,
+)
 
 pytestmark = pytest.mark.integration
 
+DIGEST = f"sha256:{'0' * 64}"
 LONG = "language-model-sweep-on-eu-2026"[:30]
 ANOTHER_NAME = "create an experiment with another name"
 
@@ -41,222 +51,6 @@ def refusal(api: Kubectl, manifest: Manifest) -> str:
     done = api.result("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
     assert done.returncode != 0, done.stdout
     return done.stderr
-
-
-def with_mount(path: str, **volume: Any) -> Manifest:
-    """An experiment that mounts a volume at a path."""
-    source = {"name": "v", "emptyDir": {}, **volume}
-    mount = {"name": source["name"], "mountPath": path}
-    return experiment(task(executor=job(volumes=[source], volumeMounts=[mount])))
-
-
-def with_file(path: str) -> Manifest:
-    """An experiment with one file of code."""
-    return experiment(code={"inline": [{"path": path, "content": ""}]})
-
-
-def final(*tasks: Manifest) -> Manifest:
-    """The field of an experiment's last tasks, whose name is a keyword of Python."""
-    return {"finally": list(tasks)}
-
-
-def group(*names: str) -> Manifest:
-    """A group of these roles, or of a good one."""
-    return {"roles": [{"name": name, "script": {"inline": "true"}} for name in names or "a"]}
-
-
-def grouped(*names: str) -> Manifest:
-    """A task that is a group of exactly these roles."""
-    return {"name": "a", "group": {"roles": group(*names)["roles"] if names else []}, **ON_A_JOB}
-
-
-NO_TASK = "approvals and suspendTasks must name tasks of this experiment: correct the name"
-ON_A_JOB = {"executor": job()}
-PARAM = {"name": "a", "value": "1"}
-TORCHRUN: Manifest = {"torchrun": {}}
-REFUSED: list[tuple[str, Manifest, str]] = [
-    # Experiments
-    (
-        "two executors",
-        experiment(task(executor={"job": {}, "trainJob": {}})),
-        "set exactly one executor: job or trainJob",
-    ),
-    ("no executor", experiment(task(executor={})), "set exactly one executor: job or trainJob"),
-    ("no tasks", experiment() | {"spec": {"tasks": []}}, "should have at least 1 items"),
-    ("too many tasks", experiment(*(task(f"t{n}") for n in range(129))), "at most 128 items"),
-    ("a task twice", experiment(task(), task()), "Duplicate value"),
-    (
-        "a self edge",
-        experiment(task(after=[{"task": "a"}])),
-        "a task cannot run after itself: remove it from its own 'after'",
-    ),
-    (
-        "an edge to nowhere",
-        experiment(task(after=[{"task": "z"}])),
-        "'after' names a task that is not in spec.tasks: correct the name",
-    ),
-    (
-        "two edges to one parent",
-        experiment(task(), task("b", after=[{"task": "a"}, {"task": "a", "when": "Failed"}])),
-        "Duplicate value",
-    ),
-    (
-        "an unknown way to end",
-        experiment(task(), task("b", after=[{"task": "a", "when": "Done"}])),
-        'supported values: "Succeeded", "Failed", "Finished"',
-    ),
-    (
-        "a script of two kinds",
-        experiment(task(script={"inline": "x", "path": "x.sh"})),
-        "set either inline (the script's text) or path (a file of the code)",
-    ),
-    (
-        "no script",
-        experiment(task(script={})),
-        "set either inline (the script's text) or path (a file of the code)",
-    ),
-    (
-        "a launcher on a job",
-        experiment(task(launcher=TORCHRUN)),
-        "launcher.torchrun needs executor.trainJob: a job is one pod",
-    ),
-    (
-        "an empty launcher",
-        experiment(task(launcher={}, executor={"trainJob": {}})),
-        "set a launcher: torchrun is the one there is",
-    ),
-    (
-        "a reserved volume name",
-        with_mount("/v", name="runyard-code"),
-        "volume names that begin with 'runyard-' are reserved: choose another",
-    ),
-    ("a mount at /nemo_run", with_mount("/nemo_run"), "/nemo_run belongs to Runyard"),
-    ("a mount below it", with_mount("/nemo_run/code"), "mount the volume elsewhere"),
-    ("a way around it", with_mount("/tmp/../nemo_run"), "should match"),  # noqa: S108
-    ("a mount at the root", with_mount("/"), "should be at least 2 chars long"),
-    (
-        "a volume of two kinds",
-        with_mount("/v", secret={"secretName": "s"}),
-        "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
-    ),
-    ("a host path", with_mount("/v", hostPath={"path": "/"}), 'unknown field "spec.tasks[0].exec'),
-    ("an escaping path", with_file("a/../../b"), "spec.code.inline[0].path in body should match"),
-    ("a path that only goes up", with_file(".."), "spec.code.inline[0].path in body should match"),
-    ("an absolute path", with_file("/etc/passwd"), "should match"),
-    (
-        "code of two kinds",
-        experiment(code={"inline": [{"path": "a", "content": ""}], "configMap": {"name": "c"}}),
-        "set exactly one code source: inline or configMap",
-    ),
-    (
-        "a variable of two kinds",
-        experiment(
-            task(env=[{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}])
-        ),
-        "set value or valueFrom, not both",
-    ),
-    (
-        "a variable from nowhere",
-        experiment(task(env=[{"name": "A", "valueFrom": {}}])),
-        "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
-    ),
-    ("a variable twice", experiment(task(env=[{"name": "A"}, {"name": "A"}])), "Duplicate value"),
-    ("a bad variable", experiment(task(env=[{"name": "A-B"}])), "should match"),
-    ("a bad quantity", experiment(task(executor=job(cpu="lots"))), "should match"),
-    ("no GPUs", experiment(task(executor=job(gpus=0))), "should be greater than or equal to 1"),
-    (
-        "a name that is too long",
-        experiment(name="x" * 64),
-        "metadata.name must be a DNS label that begins with a letter, at most 63 characters",
-    ),
-    ("a name with a dot", experiment(name="a.b"), "metadata.name must be a DNS label"),
-    ("a name that begins with a digit", experiment(name="1a"), "metadata.name must be a DNS label"),
-    ("a bad task name", experiment(task("A")), "should match"),
-    (
-        "a script and a group",
-        experiment(task(group=group())),
-        "set either script or group",
-    ),
-    (
-        "neither script nor group",
-        experiment({"name": "a", "executor": job()}),
-        "set either script or group",
-    ),
-    (
-        "a group on a training job",
-        experiment({"name": "a", "group": group(), "executor": {"trainJob": {}}}),
-        "group needs executor.job: its roles are containers of one pod",
-    ),
-    ("a group of nobody", experiment(grouped()), "should have at least 1 items"),
-    ("a role twice", experiment(grouped("a", "a")), "Duplicate value"),
-    (
-        "an empty matrix",
-        experiment(task(matrix={})),
-        "set parameters, include, or both: a matrix needs at least one member",
-    ),
-    (
-        "a matrix without parameters",
-        experiment(task(matrix={"parameters": {}})),
-        "set parameters, include, or both: a matrix needs at least one member",
-    ),
-    (
-        "a parameter without values",
-        experiment(task(matrix={"parameters": {"a": []}})),
-        "should have at least 1 items",
-    ),
-    (
-        "an unknown class of failure",
-        experiment(task(retry={"limit": 1, "failureClasses": ["BadLuck"]})),
-        "supported values",
-    ),
-    ("a retry without a limit", experiment(task(retry={})), "limit: Required value"),
-    ("success as a failure", experiment(task(retry={"limit": 1, "exitCodes": [0]})), "equal to 1"),
-    ("no time at all", experiment(task(deadlines={"activeSeconds": 0})), "equal to 1"),
-    ("a time before the end", experiment(ttlSecondsAfterFinished=-1), "equal to 0"),
-    ("no parallelism", experiment(maxParallel=0), "should be greater than or equal to 1"),
-    (
-        "too many at the end",
-        experiment(**final(*(task(f"t{n}") for n in range(17)))),
-        "most 16",
-    ),
-    ("a parameter twice", experiment(params=[PARAM, PARAM]), "Duplicate value"),
-    ("a bad parameter", experiment(params=[{"name": "a-b", "value": ""}]), "should match"),
-    ("two verdicts", experiment(approvals=[{"task": "a"}, {"task": "a"}]), "Duplicate value"),
-    (
-        "an unknown verdict",
-        experiment(approvals=[{"task": "a", "verdict": "Maybe"}]),
-        'supported values: "Approve", "Reject"',
-    ),
-    (
-        "an approval of no task",
-        experiment(approvals=[{"task": "z"}]),
-        "approvals and suspendTasks must name tasks of this experiment: correct the name",
-    ),
-    (
-        "a suspended task that is none",
-        experiment(suspendTasks=["z"]),
-        "approvals and suspendTasks must name tasks of this experiment: correct the name",
-    ),
-    ("a verdict on no task", experiment(approvals=[{"task": "z"}]), NO_TASK),
-    ("a suspend of no task", experiment(suspendTasks=["z"]), NO_TASK),
-    ("an unknown mode", experiment(mode="Try"), 'supported values: "Run", "Plan"'),
-    ("a rerun of nothing", experiment(rerunOf={}), "rerunOf.name: Required value"),
-    ("an unknown field", experiment(task(replicas=3)), 'unknown field "spec.tasks[0].replicas"'),
-    ("an unknown policy", experiment(failurePolicy="Retry"), "supported values"),
-    ("no spec", {k: v for k, v in experiment().items() if k != "spec"}, "spec: Required value"),
-    # Units
-    (
-        "a unit with two executors",
-        unit(executor={"job": {}, "trainJob": {}}),
-        "set exactly one executor: job or trainJob",
-    ),
-    (
-        "a unit with a launcher on a job",
-        unit(launcher=TORCHRUN),
-        "launcher.torchrun needs executor.trainJob: a job is one pod",
-    ),
-    ("a unit with a long name", unit(name="x" * 64), "metadata.name must be a DNS label"),
-]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +104,57 @@ GOOD: list[tuple[str, Manifest]] = [
         ),
     ),
     ("volumes", with_mount("/data/")),
+    *(
+        (f"code from {next(iter(source))}", experiment(code=source))
+        for source in (
+            {"git": {"url": "git@host:r.git", "ref": "v1.0", "subpath": "a", "submodules": True}},
+            {"git": {"url": "https://h/r", "commit": "0" * 40, "secret": {"name": "s"}}},
+            {"bundle": {"digest": DIGEST, "size": 1}},
+            {"pvc": {"claimName": "c", "subPath": "a/b", "digest": DIGEST}},
+            {"uri": {"url": "https://host/a.tar.gz?x=1", "digest": DIGEST}},
+        )
+    ),
+    (
+        "a Ray cluster for two",
+        experiment(
+            {"name": "c", "executor": {"ray": {"image": "r", "cluster": {"readySeconds": 60}}}},
+            task("u", after=[{"task": "c"}], executor={"ray": {"clusterFrom": {"task": "c"}}}),
+            task(
+                "own",
+                executor={
+                    "ray": {
+                        "image": "r",
+                        "head": {"rayStartParams": {"num-cpus": "1"}},
+                        "workerGroups": [{"name": "ww", "replicas": 0, "maxReplicas": 4}],
+                        "autoscaler": {"idleTimeoutSeconds": 60},
+                        "runtimeEnv": {"env_vars": {"A": "1"}},
+                    }
+                },
+            ),
+        ),
+    ),
+    (
+        "pods with everything",
+        experiment(
+            task(
+                executor=job(
+                    nodes=2,
+                    tolerations=[{"key": "gpu", "operator": "Exists"}],
+                    affinity={"nodeAffinity": {}},
+                    extraResourceRequests={"rdma/ib": "1"},
+                    podSpecOverrides={"priorityClassName": "p", "resourceClaims": [{"name": "g"}]},
+                    queueName="q",
+                ),
+                launcher={"ft": {"maxRestarts": 1}, "nsys": {}},
+                packages={"requirements": ["numpy==2.0", "x @ https://h/x.whl"]},
+                artifacts=[{"name": "model", "path": "/data/model"}],
+            ),
+        ),
+    ),
+    (
+        "a gang",
+        experiment({"name": "g", "group": group("x", "y"), "executor": {"trainJob": {}}}),
+    ),
     (
         "everything about the order of tasks",
         experiment(

@@ -143,7 +143,11 @@ UNIT: dict[str, list[Edit]] = {
             WORK,
         ),
     ],
+    "packages": edits("packages", {"requirements": ["a"]}, {"requirements": ["b"]}, WORK),
     "outputs": edits("outputs", [{"name": "a"}], [{"name": "b"}], WORK),
+    "artifacts": edits(
+        "artifacts", [{"name": "a", "uri": "s3://b/a"}], [{"name": "a", "uri": "s3://b/b"}], WORK
+    ),
     "retry": edits("retry", *RETRY, PATIENCE),
     "deadlines": edits("deadlines", *DEADLINES, PATIENCE),
     "code": edits("code", *CODE, "code is immutable: create a new unit"),
