@@ -107,7 +107,9 @@ def _fetch_once(url: str, path: str, headers: Mapping[str, str], limit: int) -> 
         text = f"{redacted(url)}: status {problem.code}: {hint}"
         raise (Unreachable if problem.code in _TRY_LATER else UnpackError)(text) from None
     except urllib.error.URLError as problem:
-        raise Unreachable(f"{redacted(url)} cannot be reached: {problem.reason}") from None
+        # A text is urllib's own refusal, of an address that a redirection led to.
+        kind = UnpackError if isinstance(problem.reason, str) else Unreachable
+        raise kind(f"{redacted(url)} cannot be reached: {problem.reason}") from None
     except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as problem:
         raise Unreachable(f"{redacted(url)}: {problem or type(problem).__name__}") from None
 

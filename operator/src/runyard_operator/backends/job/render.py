@@ -10,7 +10,7 @@ from runyard.api.task import Role
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
 from runyard_operator.backends.planning import plan
-from runyard_operator.backends.pods import code, fields, group, nodes, placement
+from runyard_operator.backends.pods import code, fields, group, nodes, packages, placement
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.environment import environment
@@ -38,7 +38,7 @@ def render(target: Target, config: PodConfig) -> Plan:
     staged = code.stage(target)
     bare = code.is_bare(target.spec)
     sidecars, containers = _containers(target, block, staged)
-    first = [] if bare else [code.init_container(target.spec, staged, config)]
+    first = [] if bare else _first(target, block, staged, config)
     several = nodes.count(target) > 1
     name = naming.job_name(target.name, target.attempt)
     pod: Manifest = {
@@ -64,20 +64,26 @@ def render(target: Target, config: PodConfig) -> Plan:
     return plan(target, staged, [nodes.service(target), job] if several else [job])
 
 
+def _first(target: Target, block: JobExecutor, staged: Staged, config: PodConfig) -> list[Manifest]:
+    packages.check_roles(target.spec, block.image)
+    env = environment(target)
+    return code.init_containers(target, staged, block, block.image, env, config)
+
+
 def _containers(
     target: Target, block: JobExecutor, staged: Staged
 ) -> tuple[list[Manifest], list[Manifest]]:
     """The sidecars and the containers of the task; the first container is the leader's."""
     spec = target.spec
+    mounts = code.mounts(spec, staged)
     if spec.group is None:
-        mounts = code.bare_mounts(staged) if code.is_bare(spec) else []
         words = command(spec, target.name, placement.shape(target))
         return [], [_container(target, block, CONTAINER, words, mounts=mounts)]
     leader, *others = spec.group.roles
 
     def made(name: str, role: Role) -> Manifest:
         words = group.role_command(target, role)
-        return _container(target, group.block_of(block, role), name, words, role)
+        return _container(target, group.block_of(block, role), name, words, role, mounts)
 
     first = made(CONTAINER, leader)
     rest = [made(group.container_name(role), role) for role in others]
@@ -97,7 +103,7 @@ def _container(
     found: Manifest = {
         "name": name,
         "image": block.image,
-        "command": words,
+        "command": packages.on_path(target.spec, words),
         "env": environment(target, role),
         **fields.container_fields(block, mounts),
     }

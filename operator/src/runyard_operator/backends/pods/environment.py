@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from runyard.api.constants import CODE_DIR, OUTPUTS_DIR
+from runyard.api.constants import OUTPUTS_DIR
 from runyard.api.task import Role
 from runyard_operator.backends.base import Target
-from runyard_operator.backends.pods import nodes, placement
+from runyard_operator.backends.pods import nodes, packages, placement
 from runyard_operator.backends.pods.command import launcher_of, literal, placed
 from runyard_operator.backends.pods.template import Fragment
 from runyard_operator.backends.pods.wrapper import ARTIFACTS_DIR
@@ -24,7 +24,7 @@ def environment(target: Target, role: Role | None = None) -> list[Fragment]:
     """
     ours = _ours(target, role)
     found = dict(ours)
-    found["PYTHONPATH"] = {"name": "PYTHONPATH", "value": CODE_DIR}
+    found["PYTHONPATH"] = {"name": "PYTHONPATH", "value": packages.python_path(target.spec)}
     found["PYTHONUNBUFFERED"] = {"name": "PYTHONUNBUFFERED", "value": "1"}
     found.update(nodes.environment(target))
     if role is not None:
@@ -38,7 +38,7 @@ def environment(target: Target, role: Role | None = None) -> list[Fragment]:
             continue
         wire = variable.to_dict()
         if variable.name == "PYTHONPATH" and variable.value:
-            wire["value"] = f"{CODE_DIR}:{variable.value}"
+            wire["value"] = f"{packages.python_path(target.spec)}:{variable.value}"
         elif variable.name == "PYTHONPATH" and variable.value_from is None:
             continue
         if "value" in wire:

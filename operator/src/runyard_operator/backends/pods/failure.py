@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runyard.api.policy import FailureClass
-from runyard_operator.backends.pods import group, outputs
+from runyard_operator.backends.pods import group, outputs, packages
 from runyard_operator.backends.pods.template import INIT_CONTAINER
 from runyard_operator.backends.pods.view import ContainerView, PodView
 from runyard_operator.backends.pods.wrapper import EXIT_OUTPUTS
@@ -176,7 +176,14 @@ def _is_no_log(container: ContainerView) -> bool:
 
 def _init_message(pod: PodView, container: ContainerView) -> str:
     said = container.end_message.strip().splitlines()
-    if container.name == INIT_CONTAINER and said:
+    ours = container.name == packages.CONTAINER
+    if ours and never_ran(container):
+        why = said[-1] if said else container.end_reason
+        return f"packages need python3 in the task's image, and it cannot be started there: {why}"
+    if container.end_reason == "OOMKilled":
+        hint = ": raise executor memory" if ours else ""
+        return f"pod {pod.name}: init container {container.name} had too little memory{hint}"
+    if said and (ours or container.name == INIT_CONTAINER):
         return said[-1]
     return f"pod {pod.name}: init container {container.name} ended with {container.exit_code}"
 

@@ -58,6 +58,17 @@ def on_path(spec: UnitSpec, words: list[str]) -> list[str]:
     return words if spec.packages is None else ["sh", "-c", _ON_PATH, "runyard", *words]
 
 
+def check_roles(spec: UnitSpec, image: str | None) -> None:
+    """Raises Refused when roles of one pod have other images: their Pythons may not fit."""
+    for role in spec.group.roles if spec.group is not None and spec.packages is not None else ():
+        if role.image not in (None, image):
+            raise Refused(
+                reasons.INVALID_SPEC,
+                f"role {role.name!r} has an image of its own, and packages are installed once for"
+                " the pod: give all roles one image, or use executor.trainJob",
+            )
+
+
 def init_container(
     packages: Packages,
     fields: PodFields,

@@ -16,7 +16,7 @@ from runyard.api.constants import GROUP
 from runyard.api.executor import TrainJobExecutor
 from runyard.api.task import Role, SuccessPolicy
 from runyard_operator.backends.base import Target
-from runyard_operator.backends.pods import fields, group, placement, template
+from runyard_operator.backends.pods import fields, group, packages, placement, template
 from runyard_operator.backends.pods.command import command
 from runyard_operator.backends.pods.environment import environment
 from runyard_operator.backends.pods.template import Fragment
@@ -39,7 +39,7 @@ def container(target: Target, block: TrainJobExecutor, role: Role | None) -> Fra
         words = group.role_command(target, role)
     return {
         "image": own.image,
-        "command": words,
+        "command": packages.on_path(target.spec, words),
         "env": environment(target, role),
         "resources": fields.resources(own, gpus),
     }
@@ -111,4 +111,7 @@ def _job(
     if not wanted["resources"]:
         del wanted["resources"]
     main.update(wanted)
+    for each in spec["template"]["spec"].get("initContainers") or []:
+        if each["name"] == packages.CONTAINER and wanted["image"] is not None:
+            each["image"] = wanted["image"]
     return job

@@ -15,8 +15,9 @@ from runyard.api.constants import GROUP
 from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import naming
 from runyard_operator.backends.base import Manifest, Refused, Target
-from runyard_operator.backends.pods import code, fields, template
+from runyard_operator.backends.pods import code, fields, group, template
 from runyard_operator.backends.pods.code import Staged
+from runyard_operator.backends.pods.environment import environment
 from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.placement import LEADER_JOB
 from runyard_operator.backends.pods.template import Fragment, PodConfig
@@ -157,23 +158,38 @@ def _equip(
     if block.service_account_name is None and "serviceAccountName" in pod:
         del wanted["automountServiceAccountToken"]
     pod.update(merge.onto(pod, wanted))
-    init = [code.init_container(target.spec, staged, config)]
+    main = _main(job_spec)
+    init = _init_containers(target, block, staged, config, main or {})
     pod["initContainers"] = [*init, *(pod.get("initContainers") or [])]
     volumes = [*code.volumes(target.spec, staged), *fields.volumes(block)]
     pod["volumes"] = template.upsert(pod.get("volumes") or [], volumes, "name")
-    main = _main(job_spec)
     if main is None:
         return
     # The TrainJob brings the command; arguments that stay here would be added to it.
     main.pop("command", None)
     main.pop("args", None)
-    ours = fields.container_fields(block)
+    ours = fields.container_fields(block, code.mounts(target.spec, staged))
     mounts = template.upsert(main.get("volumeMounts") or [], ours["volumeMounts"], "mountPath")
     main.update({**ours, "volumeMounts": mounts})
     resources = fields.resources(block, block.gpus_per_node)
     if "claims" in resources:
         # The Trainer hands on requests and limits alone, and drops claims that stand beside them.
         main["resources"] = resources
+
+
+def _init_containers(
+    target: Target,
+    block: TrainJobExecutor,
+    staged: Staged,
+    config: PodConfig,
+    main: Mapping[str, Any],
+) -> list[Fragment]:
+    """Those of the task; the runtime's own image and variables hold where the task has none."""
+    leader = gang.leader_of(target)
+    own = block if leader is None else group.block_of(block, leader)
+    env = template.upsert(main.get("env") or [], environment(target), "name")
+    image = own.image or main.get("image")
+    return code.init_containers(target, staged, own, image, env, config)
 
 
 def _make_elastic(job_spec: dict[str, Any], target: Target) -> None:
