@@ -16,6 +16,7 @@ from runyard_operator import __version__
 from runyard_operator.bundles.tokens import KeyFileError, read_key
 from runyard_operator.config import UsageError
 from runyard_operator.kube import ConfigError, HttpKubeApi, load_configuration
+from runyard_operator.logs import s3
 from runyard_operator.logs_json import configure
 from runyard_operator.storage import sweep
 from runyard_operator.storage.app import application
@@ -40,14 +41,15 @@ async def run(settings: Settings) -> None:
     key = read_key(settings.key_file)
     kube = HttpKubeApi(await load_configuration(settings.kubeconfig))
     depot = Depot(Folder(settings.data), settings.limits)
-    app = application(depot, kube, key, now=_now, ready=lambda: not stop.is_set())
+    logs = s3.from_environ(os.environ, settings.data) or depot.backend
+    app = application(depot, kube, key, now=_now, ready=lambda: not stop.is_set(), logs=logs)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port).start()
     host, port = runner.addresses[0][:2]
     logger.info("The code store of Runyard %s listens on %s:%d", __version__, host, port)
     sweeping = asyncio.create_task(
-        sweep.run(depot, kube, key, settings.scopes, _now, settings.log_days)
+        sweep.run(depot, logs, kube, key, settings.scopes, _now, settings.log_days)
     )
     await stop.wait()
     logger.info("The code store ends; uploads that are under way may end, too")

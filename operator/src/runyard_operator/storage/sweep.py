@@ -12,7 +12,6 @@ from runyard.api.constants import ANNOTATION_DIGEST, LABEL_BUNDLE
 from runyard.bundles import names
 from runyard_operator.bundles import tokens
 from runyard_operator.kube.api import KubeApi, Objects
-from runyard_operator.kube.errors import KubeError
 from runyard_operator.storage.backend import Backend
 from runyard_operator.storage.depot import BUNDLES, CLAIMS, Depot, claim_name
 from runyard_operator.storage.logs import LOGS
@@ -77,6 +76,7 @@ async def forget_logs(backend: Backend, oldest: datetime) -> int:
 
 async def run(
     depot: Depot,
+    logs: Backend,
     kube: KubeApi,
     key: bytes,
     scopes: Sequence[str | None],
@@ -88,9 +88,9 @@ async def run(
         await asyncio.sleep(PAUSE_SECONDS)
         try:
             count = await sweep(depot, kube, key, scopes, now())
-            logs = await forget_logs(depot.backend, now() - timedelta(days=log_days))
-        except (KubeError, OSError) as error:
+            old = await forget_logs(logs, now() - timedelta(days=log_days))
+        except Exception as error:  # a back end may raise what its library raises
             logger.warning("What nobody needs cannot be swept: %s", error)
         else:
-            if count or logs:
-                logger.info("Removed %d bundles and %d logs that nobody needs", count, logs)
+            if count or old:
+                logger.info("Removed %d bundles and %d logs that nobody needs", count, old)
