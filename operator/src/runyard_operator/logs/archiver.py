@@ -235,8 +235,6 @@ class Archiver:
         try:
             async with aclosing(_stream(self._kube, ref, source)) as pieces:
                 async for piece in pieces:
-                    if not packer.size and piece.startswith(NO_FILE):
-                        raise _NoLog("the node had no log of it any more")
                     yield await asyncio.to_thread(packer.feed, piece)
         except NotFound:
             raise _NoLog("the pod was gone before its log was read") from None
@@ -245,6 +243,8 @@ class Archiver:
         except Invalid as error:
             raise _NoLog(f"there is none: {error}") from None
         out = packer.finish()
+        if packer.lines == 1 and packer.last_line.startswith(NO_FILE):
+            raise _NoLog("the node had no log of it any more")
         if strict and not await self._complete(ref, source, packer):
             raise _Incomplete
         yield out

@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from runyard.bundles.names import Refusal
 from runyard_operator.config import UsageError
 from runyard_operator.storage.backend import Entry, NoSpaceError
+from runyard_operator.storage.refusals import RefusedError
 
+T = TypeVar("T")
 PART_BYTES: Final = 8 << 20
 """What is longer is sent in parts of so many bytes; boto3 makes them longer where 10,000 would
 not do."""
@@ -58,10 +62,9 @@ class S3Logs:
         if count < 1:
             return
         wanted = f"bytes={start}-{start + count - 1}"
-        try:
-            found = await self._call("get_object", name, Range=wanted)
-        except self._client.exceptions.NoSuchKey:
-            raise FileNotFoundError(name) from None
+        found = await self._call("get_object", name, Range=wanted)
+        if found is None:
+            raise FileNotFoundError(name)
         body = found["Body"]
         try:
             while piece := await asyncio.to_thread(body.read, _PIECE):
@@ -70,16 +73,11 @@ class S3Logs:
             await asyncio.to_thread(body.close)
 
     async def size(self, name: str) -> int | None:
-        try:
-            found = await self._call("head_object", name)
-        except self._client.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return None
-            raise
-        return int(found["ContentLength"])
+        found = await self._call("head_object", name)
+        return None if found is None else int(found["ContentLength"])
 
     async def entries(self, prefix: str) -> list[Entry]:
-        return await asyncio.to_thread(lambda: sorted(self._list(prefix), key=lambda e: e.name))
+        return await _threaded(lambda: sorted(self._list(prefix), key=lambda e: e.name))
 
     def _list(self, prefix: str) -> Iterator[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -97,9 +95,30 @@ class S3Logs:
         return None
 
     async def _call(self, method: str, name: str, **more: Any) -> Any:
-        call = getattr(self._client, method)
-        key = f"{self._prefix}{name}"
-        return await asyncio.to_thread(call, Bucket=self._bucket, Key=key, **more)
+        """The answer; None where there is nothing of that name."""
+        call = partial(getattr(self._client, method), Bucket=self._bucket, **more)
+        return await _threaded(lambda: call(Key=f"{self._prefix}{name}"))
+
+
+async def _threaded(call: Callable[[], T]) -> T | Any:
+    """What `call` returns; None for what the bucket does not have.
+
+    Raises:
+        RefusedError: the bucket does not do it.
+    """
+    from boto3.exceptions import S3UploadFailedError
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return await asyncio.to_thread(call)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = error.response.get("Error", {}).get("Code")
+        if status == 404 and code != "NoSuchBucket":
+            return None
+        raise RefusedError(502, Refusal.NO_ANSWER, f"the bucket of the logs: {error}") from error
+    except (BotoCoreError, S3UploadFailedError) as error:
+        raise RefusedError(502, Refusal.NO_ANSWER, f"the bucket of the logs: {error}") from error
 
 
 class _Upload:
@@ -121,7 +140,7 @@ class _Upload:
             raise
 
     async def keep(self, name: str) -> None:
-        await asyncio.to_thread(self._send, f"{self._prefix}{name}")
+        await _threaded(lambda: self._send(f"{self._prefix}{name}"))
 
     def _send(self, key: str) -> None:
         from boto3.s3.transfer import TransferConfig
@@ -140,7 +159,9 @@ class _Upload:
         # upload_fileobj closes the file.
         found = self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
         if found != size:
-            raise OSError(f"the bucket has {found} bytes of {key}, {size} were sent")
+            raise RefusedError(
+                502, Refusal.NO_ANSWER, f"the bucket has {found} bytes of {key}, {size} were sent"
+            )
 
     def close(self) -> None:
         """Lets go of what was not kept."""
@@ -171,13 +192,13 @@ def from_environ(environ: Mapping[str, str], folder: Path | None = None) -> S3Lo
     if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
         raise UsageError(f"logArchive.endpoint: {endpoint} is no URL such as https://minio:9000")
     try:
-        import boto3
+        from boto3.session import Session
         from botocore.config import Config
     except ImportError as error:
         raise UsageError(
             "logs in S3 need boto3: install runyard-operator[s3]; the published image has it"
         ) from error
-    client = boto3.client(
+    client = Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=value["REGION"] or "us-east-1",
