@@ -1,4 +1,4 @@
-"""Job and TrainJob keep the contract of backends on a real API server."""
+"""Job, TrainJob and RayJob keep the contract of backends on a real API server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from runyard_operator.backends.incluster import InClusterBackend
 from runyard_operator.backends.job.backend import JobBackend
+from runyard_operator.backends.ray.backend import RayBackend
 from runyard_operator.backends.trainjob.backend import TrainJobBackend
 from runyard_operator.conformance import suite
 from runyard_operator.kube import load_configuration
@@ -16,12 +17,14 @@ from testbed.artefacts import Artefacts
 from tests.support import crds
 from tests.support.incluster_harness import BadLine, InClusterHarness, TrainJobHarness
 from tests.support.kubectl import Kubectl
+from tests.support.ray_harness import CLUSTER, BorrowingHarness, RayHarness
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
 IMAGE = "testbed.local/worker:dev"
 TRAINER = "manifests/trainer"
+KUBERAY = "manifests/kuberay"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,20 @@ def trainer(place: Kubectl) -> Iterator[None]:
         yield
         # Other tests are about a cluster without the Trainer.
         place.run("delete", *runtime)
+        place.run("delete", "--timeout=60s", *crds)
+
+
+@pytest.fixture(scope="module")
+def kuberay(place: Kubectl) -> Iterator[None]:
+    """KubeRay's own CRDs; not its controller."""
+    with Artefacts([KUBERAY]) as built:
+        crds = ("-f", str(built.path(KUBERAY) / "crd" / "bases"))
+        place.run("apply", "--server-side", *crds)
+        eventually(
+            lambda: place.result("get", "rayjobs.ray.io,rayclusters.ray.io").returncode == 0,
+            "RayJobs are served",
+        )
+        yield
         place.run("delete", "--timeout=60s", *crds)
 
 
@@ -84,3 +101,23 @@ async def test_the_train_job_backend_conforms(
     """One check on one real TrainJob, whose status the test writes."""
     executor = {"trainJob": {"image": IMAGE, "numNodes": 1}}
     await check(TrainJobHarness(place, api, TrainJobBackend, cluster.audit_log, executor))
+
+
+@pytest.mark.usefixtures("kuberay")
+@pytest.mark.parametrize("check", cases(RayBackend))
+async def test_the_ray_backend_conforms(
+    check: suite.Check, place: Kubectl, api: BadLine, cluster: Any
+) -> None:
+    """One check on one real RayJob, whose status the test writes."""
+    executor = {"ray": {"image": IMAGE}}
+    await check(RayHarness(place, api, RayBackend, cluster.audit_log, executor))
+
+
+@pytest.mark.usefixtures("kuberay")
+@pytest.mark.parametrize("check", suite.checks(can_suspend=False))
+async def test_the_ray_backend_conforms_on_a_borrowed_cluster(
+    check: suite.Check, place: Kubectl, api: BadLine, cluster: Any
+) -> None:
+    """The same for a job on a cluster of another unit, which cannot be suspended."""
+    executor = {"ray": {"clusterFrom": {"task": CLUSTER, "unit": CLUSTER}}}
+    await check(BorrowingHarness(place, api, RayBackend, cluster.audit_log, executor))
