@@ -76,9 +76,9 @@ def _kubectl(home: Home, *arguments: str, text: str | None = None) -> str:
     return done.stdout
 
 
-def _render(home: Home, one: Addition, built: Artefacts) -> str:
+def _render(home: Home, one: Addition, built: Artefacts, digest: str) -> str:
     folder = home.root / "manifests" / one.manifests.rsplit("/", 1)[1]
-    overlays.write(one.overlay(), built.path(one.manifests), folder)
+    overlays.write(one.overlay(), built.path(one.manifests), folder, digest)
     return _kubectl(home, "kustomize", str(folder))
 
 
@@ -105,14 +105,15 @@ class _Installer:
         digest = _digest(one, self.built)
         if self.known.applied.get(one.name) == digest:
             return
-        _apply(self.home, _render(self.home, one, self.built))
+        _apply(self.home, _render(self.home, one, self.built, digest))
         self.known = replace(self.known, applied={**self.known.applied, one.name: digest})
         state.save(self.home, self.known)
 
 
 def _digest(one: Addition, built: Artefacts) -> str:
-    """Name what the installed manifests were made from."""
-    facts = f"{built.path(one.manifests).resolve()} {one.overlay()}"
+    """Name what the installed manifests and the program were made from."""
+    places = (built.path(each).resolve() for each in (one.manifests, one.image))
+    facts = f"{' '.join(map(str, places))} {one.overlay()}"
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 

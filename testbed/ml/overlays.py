@@ -186,9 +186,11 @@ def kueue() -> Overlay:
     return Overlay(kustomization, {}, ())
 
 
-def write(overlay: Overlay, upstream: Path, folder: Path) -> None:
+def write(overlay: Overlay, upstream: Path, folder: Path, digest: str) -> None:
     """Write the kustomization into ``folder``, with a copy of upstream's manifests beside it.
 
+    All objects and pod templates get ``digest``: a manager restarts when its program is another
+    one, although the image's name stays.
     The copy is needed: kustomize takes a module cache's path, with its ``@``, for a URL.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -202,4 +204,5 @@ def write(overlay: Overlay, upstream: Path, folder: Path) -> None:
         path.write_text(path.read_text().replace("leaderElect: true", "leaderElect: false"))
     for name, manifest in overlay.files.items():
         (folder / name).write_text(json.dumps(manifest))
-    (folder / "kustomization.yaml").write_text(json.dumps(dict(overlay.kustomization), indent=1))
+    whole = {**overlay.kustomization, "commonAnnotations": {"testbed.local/made-from": digest}}
+    (folder / "kustomization.yaml").write_text(json.dumps(whole, indent=1))
