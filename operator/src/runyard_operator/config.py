@@ -37,6 +37,7 @@ class Config:
         lease_seconds: how long a leader that is not heard of is waited for.
         store_url: where pods reach the code store; empty when there is none.
         store_key_file: the key that the operator shares with the store.
+        log_archive: whether the logs of ended tasks are kept, in the store.
         bundle_cap: bytes that the bundles in one namespace's ConfigMaps may take.
         package_index: the index of Python packages where a task names none; pip's own when empty.
     """
@@ -55,6 +56,7 @@ class Config:
     lease_seconds: int = 6
     store_url: str = ""
     store_key_file: str = ""
+    log_archive: bool = True
     bundle_cap: int = 64_000_000
     package_index: str = ""
 
@@ -100,6 +102,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         lease_seconds=args.lease_seconds,
         store_url=args.store_url.rstrip("/"),
         store_key_file=args.store_key_file,
+        log_archive=args.log_archive,
         bundle_cap=args.bundle_cap,
         package_index=args.package_index,
     )
@@ -148,6 +151,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("lease-seconds", "6", "how long a silent leader is waited for", type=_lease)
     option("store-url", "", "where pods reach the code store")
     option("store-key-file", "", "the key shared with the code store")
+    keep = {"nargs": "?", "const": True, "type": _truth, "metavar": "true|false"}
+    option("log-archive", "true", "keep the logs of ended tasks in the code store", **keep)
     option("package-index", "", "index of Python packages where a task names none", type=_index)
     option(
         "bundle-cap",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from runyard_operator.config import Config
 from runyard_operator.events import EventEmitter
 from runyard_operator.kube.api import KubeApi
+from runyard_operator.logs.archiver import Archiver
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Queue
 from runyard_operator.store import Store
@@ -29,6 +30,7 @@ class Context:
         epoch: the number of this leadership: above that of every leader before; 0 without election.
         fence: stands before a call to a backend that is not behind `kube`: it ends the process when
             another leader may have begun.
+        archiver: keeps the logs of attempts that are over; None where nobody wants that.
         point: is told of each moment of `points`; a test may let the operator die there.
     """
 
@@ -41,6 +43,7 @@ class Context:
     emit: EventEmitter
     epoch: Callable[[], int] = lambda: 0
     fence: Callable[[], None] = lambda: None
+    archiver: Archiver | None = None
     point: Callable[[str], None] = lambda _: None
 
 

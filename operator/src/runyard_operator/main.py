@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runyard.api.constants import API_VERSION
+from runyard.bundles import names
 from runyard_operator import __version__
-from runyard_operator.bundles import sweep
+from runyard_operator.bundles import sweep, tokens
 from runyard_operator.config import Config, UsageError, parse
 from runyard_operator.context import Context, utc_now
 from runyard_operator.events import EventEmitter
@@ -30,6 +31,9 @@ from runyard_operator.health import Health
 from runyard_operator.kube import ConfigError, HttpKubeApi, KubeApi, Ref, load_configuration
 from runyard_operator.leadership import Leadership
 from runyard_operator.lease import LEASE_API, LEASE_KIND, Terms
+from runyard_operator.logs.archiver import Archiver
+from runyard_operator.logs.store import StoreSink
+from runyard_operator.logs.token import Tokens
 from runyard_operator.logs_json import configure
 from runyard_operator.metrics import Metrics
 from runyard_operator.queue import Key, Queue
@@ -82,6 +86,7 @@ class Operator:
             lambda: leadership.transitions if leadership else 0,
         )
         self._emit = EventEmitter(kube, now=utc_now, clock=clock, instance=platform.node())
+        self._archiver = self._new_archiver(kube)
         context = Context(
             kube=kube,
             store=self._store,
@@ -90,6 +95,7 @@ class Operator:
             config=config,
             now=utc_now,
             emit=self._emit,
+            archiver=self._archiver,
         )
         if leadership is not None:
             context = replace(context, epoch=lambda: leadership.epoch, fence=leadership.check)
@@ -128,6 +134,22 @@ class Operator:
         self._stop = asyncio.Event()
         # A future and not a task: kopf would wait for a task that is younger than itself.
         self._deaf: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _new_archiver(self, kube: KubeApi) -> Archiver | None:
+        """What keeps logs, where there is a store and nobody has switched it off."""
+        config = self._config
+        if not (config.store_url and config.log_archive):
+            return None
+        key = tokens.read_key(config.store_key_file)
+        service = f"{config.operator_namespace}/{names.STORE_SERVICE}:{names.STORE_PORT}"
+        return Archiver(
+            kube,
+            StoreSink(config.store_url, key),
+            location=lambda folder: f"store:{folder}",
+            tokens=Tokens(kube, key, service),
+            done=lambda done: self._queue.add(Key("ExecutionUnit", done.namespace, done.name)),
+            now=utc_now,
+        )
 
     def stop(self) -> None:
         """Ends `run` in good order."""
@@ -214,6 +236,8 @@ class Operator:
         if not work.done():
             await self._emit.drain(EVENTS_SECONDS)
         await _cancelled(self._acting)
+        if self._archiver is not None:
+            await self._archiver.close()
         if self._leadership is not None:
             await self._leadership.release()
             await self._leadership.close()

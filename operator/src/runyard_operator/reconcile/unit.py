@@ -28,10 +28,11 @@ from runyard_operator.kube.resources import Ref
 from runyard_operator.points import Point
 from runyard_operator.queue import Key
 from runyard_operator.reconcile import views
+from runyard_operator.reconcile.archiving import LogKeeper
 from runyard_operator.reconcile.jobs import KIND, Jobs
 from runyard_operator.reconcile.writer import StaleError, Writer
 
-_SAFE: Final = (effects.AddFinalizer, effects.ReleaseFinalizer)
+_SAFE: Final = (effects.AddFinalizer, effects.ReleaseFinalizer, effects.ArchiveLogs)
 _SHORT: Final = timedelta(seconds=pace.COALESCE)
 
 
@@ -55,6 +56,7 @@ class UnitReconciler:
     def __init__(self, context: Context, backends: Mapping[str, Backend]) -> None:
         self._context = context
         self._jobs = Jobs(context, backends)
+        self._logs = LogKeeper(context)
         self._made: dict[Key, _Made] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -90,6 +92,7 @@ class UnitReconciler:
 
     def _view(self, obj: Object) -> UnitView:
         unit = self._jobs.placed(views.unit_view(obj))
+        unit = replace(unit, archives=self._logs.works)
         return replace(unit, noted=self._is_noted(obj)) if unit.ended else unit
 
     def _is_noted(self, obj: Object) -> bool:
@@ -141,6 +144,9 @@ class UnitReconciler:
         self._context.point(Point.UNIT_STATUS_AFTER)
 
     async def _look(self, unit: UnitView) -> Fact:
+        kept = self._logs.answer(unit)
+        if kept is not None:
+            return kept
         for attempt in lost_attempts(unit):
             seen = await self._jobs.observe(unit, attempt)
             if tells_of_lost(attempt, seen):
@@ -180,4 +186,6 @@ class UnitReconciler:
                     await self._jobs.suspend(unit, effect.attempt)
                 case effects.ResumeJob():
                     await self._jobs.resume(unit, effect.attempt)
+                case effects.ArchiveLogs():
+                    self._logs.ask(unit, effect.attempt)
         return None
