@@ -1,4 +1,4 @@
-"""Ray clusters that a task has made for others: how they are found, and let go."""
+"""Ray clusters that are there already: how they are found, and what a job must know of them."""
 
 from __future__ import annotations
 
@@ -7,49 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from runyard.api.constants import LABEL_ATTEMPT, LABEL_UNIT, LABEL_UNIT_UID
-from runyard_operator.backends import answers
 from runyard_operator.backends.pods import packages
 from runyard_operator.backends.ray.borrowed import Host
 from runyard_operator.engine.naming import bounded
 from runyard_operator.kube.api import KubeApi, Object
-from runyard_operator.kube.errors import Conflict, KubeError, NotFound
-from runyard_operator.kube.resources import RAY, Ref
-from runyard_operator.store import Store
+from runyard_operator.kube.resources import RAY
 from runyard_operator.unpack import install
 
 KIND: Final = "RayCluster"
-
-
-def held(store: Store, unit_uid: str) -> bool:
-    """Whether a cluster that the unit has made is still there, one that is going included."""
-    return bool(store.children(unit_uid, KIND))
-
-
-async def release(kube: KubeApi, namespace: str, unit_uid: str) -> bool:
-    """Deletes the clusters that a unit has made; returns whether there are any left. Repeatable.
-
-    Raises:
-        Unreachable, Stalled: see `base.Backend.cancel`.
-    """
-    ref = Ref(RAY, KIND, f"of unit {unit_uid}", namespace)
-    try:
-        found = await kube.list(
-            RAY, KIND, namespace=namespace, label_selector=f"{LABEL_UNIT_UID}={unit_uid}"
-        )
-        ours = [each for each in found if _controlled_by(each, unit_uid)]
-        for each in ours:
-            ref = Ref(RAY, KIND, each["metadata"]["name"], namespace)
-            if each["metadata"].get("deletionTimestamp"):
-                continue
-            try:
-                await kube.delete(ref, uid=each["metadata"]["uid"], propagation="Foreground")
-            except Conflict:
-                continue  # another object has the name by now: ours is gone
-    except NotFound:
-        return False  # without the kind there is nothing of it
-    except KubeError as error:
-        raise answers.to_backend_error(error, ref) from error
-    return bool(ours)
 
 
 def _controlled_by(cluster: Mapping[str, Any], unit_uid: str) -> bool:
