@@ -8,11 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from runyard.cli.logs import Wanted
 from runyard.cli.slots import TERMINAL
+from runyard_operator.logs import plan
+from runyard_operator.logs.plan import Packer
 from tests.support.httpserver import Answer, Request, serving
 from tests.unit.cli.objects import experiment, member, unit
 
@@ -188,3 +191,99 @@ def test_a_reader_that_leaves_ends_the_follower(tmp_path: Path) -> None:
         )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+class Archived(Api):
+    """Beside it the archive, with the log of attempt 1 of train; the pods are gone."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        super().__init__(Answer(LOG), [])
+        text = b"2026-03-01T12:00:00Z hello\n2026-03-01T12:00:07Z archived\n"
+        packer = Packer()
+        data = packer.feed(text) + packer.finish()
+        (source,) = plan.sources([pod("train")])
+        kept = plan.Kept(
+            source=source,
+            size=packer.size,
+            sha256=packer.sha256,
+            lines=packer.lines,
+            blocks=packer.blocks,
+        )
+        subject = plan.Subject(namespace="team-a", name="sft-train", uid="unit-train", attempt=1)
+        manifest = plan.manifest(subject, [kept], ["the pod b was gone"], "now")
+        self.files = {
+            "unit-train/1/manifest.json": manifest,
+            f"unit-train/1/{source.file}": data[:20] if broken else data,
+        }
+        digest = f"sha256:{sha256(manifest).hexdigest()}"
+        log = {"location": "s3://logs/x", "sizeBytes": packer.size, "digest": digest}
+        attempts = self.units[1]["status"]["attempts"]
+        attempts[0]["log"] = log
+        attempts.append({"number": 2, "key": "k2", "lastLogLines": ["words of attempt 2"]})
+
+    def __call__(self, request: Request) -> Answer:
+        if request.path.endswith("/configmaps/runyard-logs"):
+            data = {"service": "runyard-system/runyard-store:http", "token": "t"}
+            return Answer(json.dumps({"metadata": {}, "data": data}).encode())
+        if "/proxy/v1/logs/" in request.path:
+            found = self.files.get(request.path.partition("/v1/logs/team-a/")[2])
+            return Answer(b"{}", 404) if found is None else Answer(found)
+        return super().__call__(request)
+
+
+def test_the_archive_stands_in_for_pods_that_are_gone(tmp_path: Path) -> None:
+    """With the same options; where the lines come from is told beside them."""
+    api = Archived()
+    for args, lines in (
+        (("--attempt", "1"), ["hello", "archived"]),
+        (("--previous",), ["hello", "archived"]),
+        (("--previous", "-f"), ["hello", "archived"]),
+        (("--previous", "--tail", "1"), ["archived"]),
+        (("--previous", "--since", "2026-03-01T12:00:05Z"), ["archived"]),
+        (("--previous", "--timestamps", "--tail", "1"), ["2026-03-01T12:00:07Z archived"]),
+    ):
+        done = run(api, tmp_path, "sft", "train", *args)
+        assert (done.returncode, done.stdout.splitlines()) == (0, lines)
+        assert "the pods of train are gone: their lines come from the archive" in done.stderr
+        assert "s3://logs/x" in done.stderr
+        assert "is not whole: the pod b was gone" in done.stderr
+    newest = run(api, tmp_path, "sft", "train")
+    assert newest.stdout == "words of attempt 2\n"
+    none = run(api, tmp_path, "sft", "train", "--attempt", "3")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert "train has no attempt 3: it has 1, 2" in none.stderr
+
+
+def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """The last lines of the status are better than nothing, a torn log is an error."""
+    torn = run(Archived(broken=True), tmp_path, "sft", "train", "--previous")
+    assert torn.returncode == 1
+    assert "the archived log broke off" in torn.stderr
+    assert "Traceback" not in torn.stderr
+    changed = Archived()
+    changed.files["unit-train/1/manifest.json"] += b" "
+    done = run(changed, tmp_path, "sft", "train", "--previous")
+    assert (done.returncode, done.stdout) == (0, "last words\n")
+    assert "it was changed" in done.stderr
+    changed.files.clear()
+    assert (
+        "has the log of train no more"
+        in run(changed, tmp_path, "sft", "train", "--previous").stderr
+    )
+
+
+def test_a_second_call_goes_on_where_the_first_was(tmp_path: Path) -> None:
+    """With the file of places; from the pod, then from the archive."""
+    api = Archived()
+    api.pods = [pod("train")]
+    api.pods[0]["metadata"]["labels"]["runyard.dev/attempt"] = "1"
+    places = str(tmp_path / "places")
+    resumed = ("sft", "train", "--attempt", "1", "--resume", places)
+    assert run(api, tmp_path, *resumed).stdout == "hello\n"
+    assert run(api, tmp_path, *resumed).stdout == ""
+    api.pods = []
+    assert run(api, tmp_path, *resumed).stdout == "archived\n"
+    assert run(api, tmp_path, *resumed, "-f").stdout == ""
+    Path(places).write_text("mine", encoding="utf-8")
+    refused = run(api, tmp_path, *resumed)
+    assert (refused.returncode, "no file of positions" in refused.stderr) == (2, True)
