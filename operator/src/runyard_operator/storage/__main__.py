@@ -19,7 +19,7 @@ from runyard_operator.kube import ConfigError, HttpKubeApi, load_configuration
 from runyard_operator.logs import s3
 from runyard_operator.logs_json import configure
 from runyard_operator.storage import sweep
-from runyard_operator.storage.app import application
+from runyard_operator.storage.app import Busy, application
 from runyard_operator.storage.depot import Depot
 from runyard_operator.storage.folder import Folder
 from runyard_operator.storage.settings import Settings, parse
@@ -42,10 +42,14 @@ async def run(settings: Settings) -> None:
     kube = HttpKubeApi(await load_configuration(settings.kubeconfig))
     depot = Depot(Folder(settings.data), settings.limits)
     logs = s3.from_environ(os.environ, settings.data) or depot.backend
-    app = application(depot, kube, key, now=_now, ready=lambda: not stop.is_set(), logs=logs)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
+    busy = Busy()
+    app = application(
+        depot, kube, key, now=_now, ready=lambda: not stop.is_set(), logs=logs, busy=busy
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, settings.host, settings.port).start()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    await site.start()
     host, port = runner.addresses[0][:2]
     logger.info("The code store of Runyard %s listens on %s:%d", __version__, host, port)
     sweeping = asyncio.create_task(
@@ -54,6 +58,9 @@ async def run(settings: Settings) -> None:
     await stop.wait()
     logger.info("The code store ends; uploads that are under way may end, too")
     sweeping.cancel()
+    await site.stop()
+    if not await busy.ended(GRACE_SECONDS):
+        logger.warning("Requests were cut off after %d s; clients send again", GRACE_SECONDS)
     await runner.cleanup()
     await kube.close()
 

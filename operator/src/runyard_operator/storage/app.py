@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +27,37 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KINDS: Final = ("bundles", "logs")
 
 
+class Busy:
+    """Counts requests, so that a server that ends can let them end first.
+
+    aiohttp's own shutdown breaks off bodies that are being read.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Around a request."""
+        self._count += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._idle.set()
+
+    async def ended(self, seconds: float) -> bool:
+        """Whether all requests have ended before so many seconds were over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return self._count == 0
+
+
 def application(
     depot: Depot,
     kube: KubeApi,
@@ -33,6 +66,7 @@ def application(
     now: Callable[[], datetime],
     ready: Callable[[], bool] = lambda: True,
     logs: Backend | None = None,
+    busy: Busy | None = None,
 ) -> web.Application:
     """All routes.
 
@@ -43,10 +77,11 @@ def application(
         now: the wall clock.
         ready: whether new requests are welcome.
         logs: where logs lie, if not beside the bundles.
+        busy: knows of the requests that are under way.
     """
     metrics = StoreMetrics()
     place = logs or depot.backend
-    app = web.Application(middlewares=[_answers(metrics)])
+    app = web.Application(middlewares=[_answers(metrics, busy or Busy())])
     BundleRoutes(depot, kube, key, metrics, now).add(app)
     LogRoutes(place, key, metrics).add(app)
 
@@ -72,7 +107,7 @@ def application(
     return app
 
 
-def _answers(metrics: StoreMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _answers(metrics: StoreMetrics, busy: Busy) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Turns refusals into answers, and counts."""
 
     @web.middleware
@@ -80,7 +115,8 @@ def _answers(metrics: StoreMetrics) -> Callable[..., Awaitable[web.StreamRespons
         kind = request.path.split("/")[2] if request.path.startswith("/v1/") else ""
         status = 500
         try:
-            response = await handler(request)
+            with busy.one():
+                response = await handler(request)
             status = response.status
         except RefusedError as error:
             status = error.code
