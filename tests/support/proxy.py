@@ -27,11 +27,13 @@ class Proxy:
     Attributes:
         port: on 127.0.0.1.
         cuts: how many connections were cut so far.
+        carried: how many bytes went each way so far, those of TLS included.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.port = 0
         self.cuts = 0
+        self.carried = dict.fromkeys(Way, 0)
         self._target = host, port
         self._delay = 0.0
         self._swallowed: frozenset[Way] = frozenset()
@@ -118,6 +120,7 @@ class Proxy:
         while data := await reader.read(65536):
             if self._delay:
                 await asyncio.sleep(self._delay)
+            self.carried[way] += len(data)
             if way not in self._swallowed:
                 writer.write(data)
                 await writer.drain()
