@@ -9,7 +9,9 @@ from typing import Any
 
 from runyard_operator.backends.base import Plan
 from runyard_operator.backends.job.render import render as render_job
+from runyard_operator.backends.ray.render import render as render_ray
 from runyard_operator.backends.trainjob.render import render as render_train_job
+from tests.unit.backends.ray_plans import ray_spec
 from tests.unit.backends.rendering import TORCH_RUNTIME
 from tests.unit.backends.samples import CONFIG, GOLDENS, job_spec, target, train_spec
 
@@ -19,6 +21,9 @@ SHORT = {
     "Job.spec.template": "Pod",
     "TrainingRuntime.spec.template.spec.replicatedJobs[node].template.spec.template": "Pod",
     "TrainingRuntime.spec.template.spec.replicatedJobs[node].template": "NodeJob",
+    "RayJob.spec.rayClusterSpec.headGroupSpec.template": "HeadPod",
+    "RayJob.spec.rayClusterSpec.workerGroupSpecs[0].template": "WorkerPod",
+    "RayJob.spec.submitterPodTemplate": "SubmitterPod",
 }
 """Long paths as the goldens have them."""
 MOUNTED = [{"name": "data", "emptyDir": {}}]
@@ -85,26 +90,93 @@ OWN: dict[str, dict[str, Any]] = {
         "nprocsPerNode": 2,
         "gpusPerNode": 8,
     },
+    "ray": {
+        "rayVersion": "2.49.0",
+        "head": {"cpu": "3"},
+        "workerGroups": [{"name": "more"}],
+        "autoscaler": {},
+        "reuseVolumesInWorkerGroups": False,
+        "preRayStartCommands": ["ulimit -n 65536"],
+        "entrypointNumCpus": 2,
+        "entrypointNumGpus": 1,
+        "entrypointResources": {"disk": 1},
+        "runtimeEnv": {"env_vars": {"A": "1"}},
+    },
 }
 """A value for each field that is an executor's own."""
+WHOLE = {"ray": {"cluster", "clusterFrom", "clusterSelector"}}
+"""Fields that make another plan altogether: each has a golden of its own, see `ray_plans.py`."""
+
+HEAD: dict[str, Any] = {
+    "cpu": "3",
+    "cpuLimit": "4",
+    "memory": "3Gi",
+    "memoryLimit": "4Gi",
+    "gpus": 1,
+    "rayStartParams": {"num-cpus": "0"},
+    "serviceType": "NodePort",
+    "ports": [{"name": "metrics-2", "containerPort": 9090}],
+}
+GROUP: dict[str, Any] = {
+    "name": "other",
+    "replicas": 2,
+    "minReplicas": 0,
+    "maxReplicas": 3,
+    "gpusPerWorker": 8,
+    "cpu": "3",
+    "cpuLimit": "4",
+    "memory": "3Gi",
+    "memoryLimit": "4Gi",
+    "rayStartParams": {"num-gpus": "0"},
+    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    "nodeSelector": {"zone": "a"},
+    "labels": {"cost-center": "9"},
+    "annotations": {"notes": "for the group"},
+}
+AUTOSCALER: dict[str, Any] = {"idleTimeoutSeconds": 60, "upscalingMode": "Conservative"}
+NESTED: dict[str, dict[str, dict[str, Any]]] = {
+    "job": {"podSpecOverrides": OVERRIDES},
+    "trainJob": {"podSpecOverrides": OVERRIDES},
+    "ray": {
+        "podSpecOverrides": OVERRIDES,
+        "head": HEAD,
+        "workerGroups": GROUP,
+        "autoscaler": AUTOSCALER,
+    },
+}
+"""A value for each field of the objects in an executor's block."""
 
 WITH: dict[str, dict[str, Any]] = {
-    "gpuResource": {"gpus": 1, "gpusPerNode": 1},
+    "gpuResource": {"gpus": 1, "gpusPerNode": 1, "head": {"gpus": 1}},
     "memoryLimit": {"memory": "1Gi"},
     "extraResourceLimits": {"extraResourceRequests": {"ephemeral-storage": "5Gi"}},
     "volumeMounts": {"volumes": MOUNTED},
+    "reuseVolumesInWorkerGroups": {
+        "volumes": MOUNTED,
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    },
+    "workerGroups.volumeMounts": {"volumes": MOUNTED},
+    "workerGroups.memoryLimit": {"memory": "1Gi"},
     "workloadPriorityClass": {"queueName": "team"},
 }
 """What a field needs beside it; of an executor's own fields only those that it has."""
 
 
-def block(executor: str, name: str, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The executor's block without the field, and with it."""
-    needed = {
-        key: each for key, each in WITH.get(name, {}).items() if key in {**PODS, **OWN[executor]}
-    }
-    base = {"image": "pytorch:2.6", **needed}
-    return base, {**base, name: value}
+def block(
+    executor: str, name: str, value: Any, within: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The executor's block without the field, and with it; `within` is the object that has it."""
+    known = {**PODS, **OWN[executor]}
+    wanted = WITH.get(name if within is None else f"{within}.{name}", {})
+    base: dict[str, Any] = {"image": "pytorch:2.6"}
+    if executor == "ray":
+        base["workerGroups"] = [{"name": "workers"}]
+    base |= {key: each for key, each in wanted.items() if key in known}
+    if within is None:
+        return base, {**base, name: value}
+    if within == "workerGroups":
+        return base, {**base, within: [{"name": "workers", name: value}]}
+    return {**base, within: {}}, {**base, within: {name: value}}
 
 
 def _job(fields: Mapping[str, Any]) -> Plan:
@@ -120,12 +192,20 @@ def _train_job(fields: Mapping[str, Any]) -> Plan:
     return render_train_job(target(spec), source, CONFIG)
 
 
-RENDER: dict[str, Callable[[Mapping[str, Any]], Plan]] = {"job": _job, "trainJob": _train_job}
+def _ray(fields: Mapping[str, Any]) -> Plan:
+    return render_ray(target(ray_spec(dict(fields))), CONFIG)
 
 
-def changes(executor: str, name: str, value: Any) -> dict[str, Any]:
+RENDER: dict[str, Callable[[Mapping[str, Any]], Plan]] = {
+    "job": _job,
+    "trainJob": _train_job,
+    "ray": _ray,
+}
+
+
+def changes(executor: str, name: str, value: Any, within: str | None = None) -> dict[str, Any]:
     """The paths in the plan's objects that the field changes, with their new values."""
-    without, with_it = (RENDER[executor](each) for each in block(executor, name, value))
+    without, with_it = (RENDER[executor](each) for each in block(executor, name, value, within))
     before, after = dict(_leaves(without)), dict(_leaves(with_it))
     return {
         path: after.get(path, NOT_THERE)
@@ -159,9 +239,9 @@ def document(executor: str) -> dict[str, Any]:
     """What every field of the executor changes."""
     fields = {**PODS, **OWN[executor]}
     found = {name: changes(executor, name, value) for name, value in fields.items()}
-    for name, value in OVERRIDES.items():
-        key = "podSpecOverrides"
-        found[f"{key}.{name}"] = changes(executor, key, {name: value})
+    for within, inner in NESTED[executor].items():
+        for name, value in inner.items():
+            found[f"{within}.{name}"] = changes(executor, name, value, within)
     return found
 
 

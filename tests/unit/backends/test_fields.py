@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from runyard.api.executor import JobExecutor, PodFields, TrainJobExecutor
+from runyard.api.executor import (
+    JobExecutor,
+    PodFields,
+    RayAutoscaler,
+    RayExecutor,
+    RayHead,
+    RayWorkerGroup,
+    TrainJobExecutor,
+)
 from runyard.api.pod import PodSpecOverrides
 from runyard.api.task import Task
 from runyard_operator.backends.job.render import render as render_job
@@ -17,7 +25,17 @@ from tests.unit.backends import field_plans
 from tests.unit.backends.rendering import TORCH_RUNTIME
 from tests.unit.backends.samples import CONFIG, golden, job_spec, target, train_spec
 
-MODELS: dict[str, type[PodFields]] = {"job": JobExecutor, "trainJob": TrainJobExecutor}
+MODELS: dict[str, type[PodFields]] = {
+    "job": JobExecutor,
+    "trainJob": TrainJobExecutor,
+    "ray": RayExecutor,
+}
+NESTED = {
+    "podSpecOverrides": PodSpecOverrides,
+    "head": RayHead,
+    "workerGroups": RayWorkerGroup,
+    "autoscaler": RayAutoscaler,
+}
 ALL = [(executor, name) for executor in MODELS for name in field_plans.document(executor)]
 
 
@@ -29,8 +47,10 @@ def wire_names(model: Any) -> set[str]:
 @pytest.mark.parametrize("executor", MODELS)
 def test_every_field_of_an_executor_is_in_the_table(executor: str) -> None:
     """A field that is added to a model must be added to `field_plans`, with what it does."""
-    assert {*field_plans.PODS, *field_plans.OWN[executor]} == wire_names(MODELS[executor])
-    assert set(field_plans.OVERRIDES) == wire_names(PodSpecOverrides)
+    known = {*field_plans.PODS, *field_plans.OWN[executor]}
+    assert known | field_plans.WHOLE.get(executor, set()) == wire_names(MODELS[executor])
+    for within, inner in field_plans.NESTED[executor].items():
+        assert set(inner) == wire_names(NESTED[within])
 
 
 @pytest.mark.parametrize("executor", MODELS)
