@@ -7,6 +7,7 @@ https://docs.pytorch.org/docs/stable/elastic/run.html; those of ft_launcher as i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -21,6 +22,9 @@ FLAG_VARIABLE: Final = "FAULT_TOL_FINISHED_FLAG_FILE"
 _PYTHON: Final = frozenset({"python", "python3"})
 """Programs that torchrun stands for: it runs a script with the Python that it runs in itself."""
 _ANY_PORT: Final = "0"
+_MACRO: Final = re.compile(r"\$(?=\$|local_rank|\{local_rank\})")
+"""What torchrun puts other text for in the words of a script: it reads each as a string.Template
+with the name `local_rank`."""
 
 
 def torchrun(options: Torchrun, entrypoint: str, script: Sequence[str], shape: Shape) -> list[str]:
@@ -83,4 +87,5 @@ def _endpoint(options: Rendezvous, backend: str, shape: Shape) -> str:
 
 
 def _what(entrypoint: str, script: Sequence[str]) -> list[str]:
-    return [*script] if entrypoint in _PYTHON else ["--no-python", entrypoint, *script]
+    words = [_MACRO.sub("$$", each) for each in script]
+    return words if entrypoint in _PYTHON else ["--no-python", entrypoint, *words]
