@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.support.incluster_harness import BadLine, InClusterHarness, TrainJobH
 from tests.support.kubectl import Kubectl
 from tests.support.ray_harness import CLUSTER, BorrowingHarness, RayHarness
 from tests.support.waiting import eventually
+from tests.unit.backends import field_plans
+from tests.unit.backends.rendering import TORCH_RUNTIME
 
 pytestmark = pytest.mark.integration
 
@@ -121,3 +124,32 @@ async def test_the_ray_backend_conforms_on_a_borrowed_cluster(
     """The same for a job on a cluster of another unit, which cannot be suspended."""
     executor = {"ray": {"clusterFrom": {"task": CLUSTER, "unit": CLUSTER}}}
     await check(BorrowingHarness(place, api, RayBackend, cluster.audit_log, executor))
+
+
+def every_field(executor: str) -> list[dict[str, Any]]:
+    """The objects of a plan that has all fields of an executor."""
+    own = {**field_plans.PODS, **field_plans.OWN[executor]}
+    return list(field_plans.RENDER[executor]({**own, **_nested(executor)}).objects)
+
+
+def _nested(executor: str) -> dict[str, Any]:
+    listed = {"workerGroups"}
+    return {
+        name: [inner] if name in listed else inner
+        for name, inner in field_plans.NESTED[executor].items()
+    }
+
+
+@pytest.mark.usefixtures("trainer", "kuberay")
+@pytest.mark.parametrize("executor", field_plans.RENDER)
+def test_every_field_is_known_to_the_api_server(
+    place: Kubectl, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    """No name is misspelt in any object that is sent, and no value is of a wrong kind."""
+    known = {key: each for key, each in TORCH_RUNTIME["spec"].items() if key != "fieldOfTheFuture"}
+    monkeypatch.setattr(field_plans, "TORCH_RUNTIME", {**TORCH_RUNTIME, "spec": known})
+    for each in every_field(executor):
+        each["metadata"]["namespace"] = place.namespace
+        command = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+        answer = place.result(*command, stdin=json.dumps(each))
+        assert answer.returncode == 0, answer.stderr
