@@ -34,7 +34,7 @@ from testbed.cluster import Cluster
 from tests.support.cli import Cli
 from tests.support.experiments import EXPERIMENT, experiment, job
 from tests.support.kubectl import Kubectl
-from tests.support.storeprocess import StoreProcess, store_behind
+from tests.support.codestore import StoreProcess, store_behind
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
