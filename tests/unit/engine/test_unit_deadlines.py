@@ -58,6 +58,14 @@ def test_the_operator_wakes_at_the_deadline_and_not_later(case: str) -> None:
     assert early.effects == ()
 
 
+def test_a_job_that_never_started_tells_why_it_waited() -> None:
+    """A person sees the missing image in the attempt, not only that time was over."""
+    image = seen(State.WAITING, reason="ErrImagePull", message="pod a: not found")
+    view = after(unit(deadlines={"queuedSeconds": 100}), None, Submitted(JOB, "d"), image)
+    judged = attempt(step(view, image, NOW + seconds(100)))
+    assert (judged.message or "").endswith("ErrImagePull: pod a: not found")
+
+
 def test_the_operator_wakes_at_the_deadline_of_a_submit() -> None:
     """Whether the backend has taken it or not."""
     view = after(unit(deadlines={"queuedSeconds": 100}), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from runyard.api.unit import Attempt
+from runyard.api.unit import Attempt, UnitPhase
 from runyard_operator.engine import conditions, pace, reasons
 from runyard_operator.engine.unit import suspension
 from runyard_operator.engine.unit.view import UnitView
@@ -18,6 +18,8 @@ def exceeded(unit: UnitView, attempt: Attempt, now: datetime) -> tuple[str, str]
         return None
     if attempt.start_time is None:
         message = f"it had not started {limits.queued_seconds} s after its submission"
+        if unit.status.phase is UnitPhase.WAITING and unit.status.message:
+            message += f"; the last that was known: {unit.status.reason}: {unit.status.message}"
         return reasons.QUEUE_DEADLINE_EXCEEDED, message
     message = f"it ran longer than the {limits.active_seconds} s that it may"
     return reasons.DEADLINE_EXCEEDED, message
