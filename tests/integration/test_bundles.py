@@ -32,9 +32,9 @@ from runyard_operator.storage.folder import Folder
 from runyard_operator.storage.sweep import sweep as sweep_store
 from testbed.cluster import Cluster
 from tests.support.cli import Cli
+from tests.support.codestore import StoreProcess, store_behind
 from tests.support.experiments import EXPERIMENT, experiment, job
 from tests.support.kubectl import Kubectl
-from tests.support.codestore import StoreProcess, store_behind
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -12,10 +12,10 @@ import pytest
 
 from runyard.bundles import names
 from tests.support.cli import Cli
+from tests.support.codestore import StoreProcess, store_behind
 from tests.support.experiments import EXPERIMENT, experiment, job
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
-from tests.support.codestore import StoreProcess, store_behind
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
