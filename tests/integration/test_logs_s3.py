@@ -31,16 +31,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture
-def place(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3Logs:
+def place(server: S3) -> S3Logs:
     """The bucket as the store's environment names it."""
-    return bucket(server, monkeypatch)
+    return bucket(server)
 
 
-def bucket(server: S3, monkeypatch: pytest.MonkeyPatch, **more: str) -> S3Logs:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", more.pop("secret", server.secret_key))
+def bucket(server: S3, **more: str) -> S3Logs:
+    keys = {
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": more.pop("secret", server.secret_key),
+    }
     where = {"ENDPOINT": server.endpoint, "REGION": server.region, "PREFIX": "/team-logs/", **more}
-    environ = SETTINGS | {f"RUNYARD_LOG_ARCHIVE_{key}": value for key, value in where.items()}
+    environ = (
+        SETTINGS | keys | {f"RUNYARD_LOG_ARCHIVE_{key}": value for key, value in where.items()}
+    )
     found = from_environ(environ)
     assert found is not None
     return found
@@ -95,15 +99,13 @@ async def test_a_log_that_breaks_off_leaves_nothing(
     assert await place.size("logs/team/uid-2/1/log") is None
 
 
-async def test_a_bucket_that_refuses_is_told_in_its_own_words(
-    server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bucket_that_refuses_is_told_in_its_own_words(server: S3, tmp_path: Path) -> None:
     """Wrong keys and a bucket that is not there; the operator tries again later."""
     for wrong, said in (
         ({"secret": "wrong"}, "signature|Signature"),
         ({"BUCKET": "none"}, "bucket"),
     ):
-        place = bucket(server, monkeypatch, **wrong)
+        place = bucket(server, **wrong)
         async with log_store(tmp_path, None, place) as url:
             sink = StoreSink(url, KEY)
             with pytest.raises(SinkError, match=said):
@@ -115,8 +117,8 @@ async def test_a_server_that_is_away_is_no_missing_log(
     server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not known what the bucket has, and that is what is said."""
-    monkeypatch.setattr(s3_module, "_TRIES", 1)
-    away = bucket(server, monkeypatch, ENDPOINT="http://127.0.0.1:9")
+    monkeypatch.setattr(s3_module, "_RETRIES", 0)
+    away = bucket(server, ENDPOINT="http://127.0.0.1:9")
     with pytest.raises(RefusedError, match="bucket of the logs"):
         await away.size("logs/x")
 

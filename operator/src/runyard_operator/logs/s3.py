@@ -1,8 +1,8 @@
 """Archived logs in a bucket of S3, or of a server that speaks the same protocol.
 
 It is a back end of the code store: the store has the bucket's keys, and the operator and the users
-come to it as they do when the logs lie on its volume. boto3 does the signing, the retries and the
-checksums of what is sent; it blocks, so its calls run in threads.
+come to it as they do when the logs lie on its volume. obstore does the signing (of the content,
+too), the checksums, the parts and the retries.
 """
 
 from __future__ import annotations
@@ -10,126 +10,92 @@ from __future__ import annotations
 import asyncio
 import errno
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC
-from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Final
 from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from runyard.bundles.names import Refusal
 from runyard_operator.config import UsageError
 from runyard_operator.storage.backend import Entry, NoSpaceError
 from runyard_operator.storage.refusals import RefusedError
 
-T = TypeVar("T")
 PART_BYTES: Final = 8 << 20
-"""What is longer is sent in parts of so many bytes; boto3 makes them longer where 10,000 would
-not do."""
-_PIECE: Final = 1 << 18
-_TRIES: Final = 5
-_CONNECT_SECONDS: Final = 10
-_READ_SECONDS: Final = 60
+"""What is longer is sent in parts of so many bytes. S3 takes 10,000 of them."""
+_AT_ONCE: Final = 2
+_PIECE: Final = 4 << 20
+_RETRIES: Final = 4
+_PART_SECONDS: Final = 120
+_NO_BUCKET: Final = "NoSuchBucket"
 
 
 class S3Logs:
     """See `storage.backend.Backend`.
 
     Args:
-        client: boto3's client for S3.
-        prefix: goes before every name; it may be empty, or ends with `/`.
-        folder: for what is on its way.
+        store: the bucket, and the prefix of all names in it.
+        folder: for what is on its way; the system's own for such things when None.
     """
 
-    def __init__(
-        self, client: Any, bucket: str, prefix: str = "", folder: Path | None = None
-    ) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._prefix = prefix
+    def __init__(self, store: S3Store, folder: Path | None = None) -> None:
+        self._store = store
         self._folder = folder
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[_Upload]:
-        upload = _Upload(self._client, self._bucket, self._prefix, self._folder)
+        upload = _Upload(self._store, self._folder)
         try:
             yield upload
         finally:
             upload.close()
 
     async def read(self, name: str, start: int, count: int) -> AsyncIterator[bytes]:
-        if count < 1:
-            return
-        wanted = f"bytes={start}-{start + count - 1}"
-        found = await self._call("get_object", name, Range=wanted)
-        if found is None:
-            raise FileNotFoundError(name)
-        body = found["Body"]
-        try:
-            while piece := await asyncio.to_thread(body.read, _PIECE):
-                yield piece
-        finally:
-            await asyncio.to_thread(body.close)
+        while count > 0:
+            length = min(_PIECE, count)
+            with _told():
+                piece = await obstore.get_range_async(self._store, name, start=start, length=length)
+            yield bytes(piece)
+            start, count = start + length, count - length
 
     async def size(self, name: str) -> int | None:
-        found = await self._call("head_object", name)
-        return None if found is None else int(found["ContentLength"])
+        try:
+            with _told():
+                found = await obstore.head_async(self._store, name)
+        except FileNotFoundError:
+            return None
+        return found["size"]
 
     async def entries(self, prefix: str) -> list[Entry]:
-        return await _threaded(lambda: sorted(self._list(prefix), key=lambda e: e.name))
-
-    def _list(self, prefix: str) -> Iterator[Entry]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=f"{self._prefix}{prefix}"
-        )
-        for page in pages:
-            for each in page.get("Contents") or []:
-                name = each["Key"].removeprefix(self._prefix)
-                yield Entry(name, int(each["Size"]), each["LastModified"].astimezone(UTC))
+        found: list[Entry] = []
+        with _told():
+            async for chunk in obstore.list(self._store, prefix=prefix.rstrip("/")):
+                found += (
+                    Entry(each["path"], each["size"], each["last_modified"].astimezone(UTC))
+                    for each in chunk
+                )
+        return sorted(found, key=lambda each: each.name)
 
     async def remove(self, name: str) -> None:
-        await self._call("delete_object", name)
+        with _told():
+            await obstore.delete_async(self._store, name)
 
     async def free(self) -> int | None:
         return None
-
-    async def _call(self, method: str, name: str, **more: Any) -> Any:
-        """The answer; None where there is nothing of that name."""
-        call = partial(getattr(self._client, method), Bucket=self._bucket, **more)
-        return await _threaded(lambda: call(Key=f"{self._prefix}{name}"))
-
-
-async def _threaded(call: Callable[[], T]) -> T | Any:
-    """What `call` returns; None for what the bucket does not have.
-
-    Raises:
-        RefusedError: the bucket does not do it.
-    """
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return await asyncio.to_thread(call)
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        code = error.response.get("Error", {}).get("Code")
-        if status == 404 and code != "NoSuchBucket":
-            return None
-        raise RefusedError(502, Refusal.NO_ANSWER, f"the bucket of the logs: {error}") from error
-    except (BotoCoreError, S3UploadFailedError) as error:
-        raise RefusedError(502, Refusal.NO_ANSWER, f"the bucket of the logs: {error}") from error
 
 
 class _Upload:
     """See `storage.backend.Incoming`. S3 wants the name first and the store tells it last, so what
     comes lies in a file without a name meanwhile."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str, folder: Path | None) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._prefix = prefix
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(self, store: S3Store, folder: Path | None) -> None:
+        self._store = store
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - see close
 
     async def write(self, data: bytes) -> None:
         try:
@@ -140,38 +106,53 @@ class _Upload:
             raise
 
     async def keep(self, name: str) -> None:
-        await _threaded(lambda: self._send(f"{self._prefix}{name}"))
-
-    def _send(self, key: str) -> None:
-        from boto3.s3.transfer import TransferConfig
-
         size = self._file.tell()
         self._file.seek(0)
-        self._client.upload_fileobj(
-            self._file,
-            self._bucket,
-            key,
-            ExtraArgs={"ChecksumAlgorithm": "SHA256"},
-            Config=TransferConfig(
-                multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=2
-            ),
-        )
-        # upload_fileobj closes the file.
-        found = self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
-        if found != size:
-            raise RefusedError(
-                502, Refusal.NO_ANSWER, f"the bucket has {found} bytes of {key}, {size} were sent"
+        with _told():
+            await obstore.put_async(
+                self._store,
+                name,
+                self._file,
+                chunk_size=PART_BYTES,
+                max_concurrency=_AT_ONCE,
             )
+            found = (await obstore.head_async(self._store, name))["size"]
+        if found != size:
+            raise _refused(f"it has {found} bytes of {name}, {size} were sent")
 
     def close(self) -> None:
         """Lets go of what was not kept."""
         self._file.close()
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns the bucket's errors into refusals that can be tried again.
+
+    Raises:
+        FileNotFoundError: the bucket has nothing of that name.
+        RefusedError: anything else.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if _NO_BUCKET in str(error):
+            raise _refused(str(error)) from error
+        raise
+    except (BaseError, PermissionError) as error:
+        raise _refused(str(error)) from error
+
+
+def _refused(said: str) -> RefusedError:
+    # What obstore says goes on for lines, with its own innards at the end.
+    text = " ".join(said.partition("Debug source:")[0].split())
+    return RefusedError(502, Refusal.NO_ANSWER, f"the bucket of the logs: {text[:800]}")
+
+
 def from_environ(environ: Mapping[str, str], folder: Path | None = None) -> S3Logs | None:
     """The bucket that RUNYARD_LOG_ARCHIVE_* name; None where the type is not s3.
 
-    Keys come as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by whatever else boto3 knows.
+    Keys come as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by the pod's own identity.
 
     Args:
         environ: RUNYARD_LOG_ARCHIVE_TYPE, _BUCKET, _ENDPOINT, _PREFIX and _REGION.
@@ -188,27 +169,22 @@ def from_environ(environ: Mapping[str, str], folder: Path | None = None) -> S3Lo
         return None
     if not value["BUCKET"]:
         raise UsageError("logArchive.type is s3, and logArchive.bucket is empty: name the bucket")
-    endpoint = value["ENDPOINT"] or None
-    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+    endpoint = value["ENDPOINT"]
+    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
         raise UsageError(f"logArchive.endpoint: {endpoint} is no URL such as https://minio:9000")
-    try:
-        from boto3.session import Session
-        from botocore.config import Config
-    except ImportError as error:
-        raise UsageError(
-            "logs in S3 need boto3: install runyard-operator[s3]; the published image has it"
-        ) from error
-    client = Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=value["REGION"] or "us-east-1",
-        config=Config(
-            retries={"mode": "standard", "max_attempts": _TRIES},
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            # Other servers than Amazon's seldom have a host name for each bucket.
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        ),
+    config = {
+        "bucket": value["BUCKET"],
+        "region": value["REGION"] or "us-east-1",
+        "checksum_algorithm": "SHA256",
+    }
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    config |= {key.lower(): environ[key] for key in keys if environ.get(key)}
+    if endpoint:
+        config["endpoint"] = endpoint
+    store = S3Store(
+        prefix=value["PREFIX"].strip("/") or None,
+        config=config,  # type: ignore[arg-type]
+        client_options={"timeout": f"{_PART_SECONDS}s", "allow_http": endpoint.startswith("http:")},
+        retry_config={"max_retries": _RETRIES},
     )
-    prefix = value["PREFIX"].strip("/")
-    return S3Logs(client, value["BUCKET"], f"{prefix}/" if prefix else "", folder)
+    return S3Logs(store, folder)
