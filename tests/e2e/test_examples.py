@@ -59,8 +59,9 @@ EXPECTED = {
 }
 ALONE = {"approval.yaml", "rerun.yaml"}
 """Need more than one command, and have tests of their own below."""
-ELSEWHERE = {"quickstart.yaml"}
-"""Run by test_experiments.py, with an operator that is killed again and again."""
+ELSEWHERE = {"quickstart.yaml", "ray-cluster.yaml", "ray-job.yaml"}
+"""Run by test_experiments.py, with an operator that is killed again and again, and by
+test_ray.py."""
 
 
 def runyard(kube: Kubectl, *args: str) -> subprocess.CompletedProcess[str]:
