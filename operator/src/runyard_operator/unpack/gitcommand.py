@@ -36,6 +36,7 @@ _SETTINGS: Final = {
     "core.packedGitWindowSize": "8m",
     "core.packedGitLimit": "32m",
     "pack.threads": "1",
+    "fetch.unpackLimit": "1",
     "advice.detachedHead": "false",
     "submodule.recurse": "false",
 }

@@ -25,7 +25,7 @@ IN_SECRET: Final = "/runyard/in/secret"  # noqa: S105 - where the Secret is moun
 KEYS_DIR: Final = "/runyard/keys"
 _READABLE: Final = 0o444
 """The unpacker is neither root nor the owner of the files that the kubelet writes."""
-_GIT_MEMORY: Final = "512Mi"
+_GIT_MEMORY: Final = "256Mi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
