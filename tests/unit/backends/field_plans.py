@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from runyard_operator.backends.base import Plan
+from runyard_operator.backends.base import Plan, Target
 from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.ray.render import render as render_ray
 from runyard_operator.backends.trainjob.render import render as render_train_job
@@ -201,6 +201,13 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], Plan]] = {
     "trainJob": _train_job,
     "ray": _ray,
 }
+
+
+def plan_of(executor: str, unit: Target) -> list[dict[str, Any]]:
+    """The objects of a unit's plan."""
+    if executor == "trainJob":
+        return list(render_train_job(unit, TORCH_RUNTIME, CONFIG).objects)
+    return list((render_job if executor == "job" else render_ray)(unit, CONFIG).objects)
 
 
 def changes(executor: str, name: str, value: Any, within: str | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.trainjob.render import render as render_train_job
 from runyard_operator.engine import check
 from tests.unit.backends import field_plans
+from tests.unit.backends.ray_plans import ray_spec
 from tests.unit.backends.rendering import TORCH_RUNTIME
 from tests.unit.backends.samples import CONFIG, golden, job_spec, target, train_spec
 
@@ -164,6 +165,35 @@ def test_what_cannot_be_honoured_is_refused(
 def test_what_can_be_honoured_is_taken(executor: dict[str, Any], more: dict[str, Any]) -> None:
     """The neighbours of what is refused."""
     assert refusal(executor, **more) == ""
+
+
+@pytest.mark.parametrize("code", [None, {"inline": [{"path": "a.py", "content": ""}]}])
+@pytest.mark.parametrize("render", ["job", "trainJob", "ray"])
+def test_every_mount_has_its_volume(render: str, code: dict[str, Any] | None) -> None:
+    """In each pod of each executor, with code of its own and without."""
+    spec = {
+        "job": job_spec(code=code, executor={"job": {"image": "a:1", "shmSize": "1Gi"}}),
+        "trainJob": train_spec(code=code, script={"inline": "x"}),
+        "ray": ray_spec({"image": "a:1", "workerGroups": [{"name": "ww"}]}, code=code),
+    }[render]
+    for pod in pods_of(field_plans.plan_of(render, target(spec))):
+        volumes = {each["name"] for each in pod.get("volumes", [])}
+        containers = [*pod["containers"], *pod.get("initContainers", [])]
+        mounts = [each for one in containers for each in one.get("volumeMounts", [])]
+        assert {each["name"] for each in mounts} <= volumes
+        for one in containers:
+            paths = [each["mountPath"] for each in one.get("volumeMounts", [])]
+            assert len(paths) == len(set(paths))
+
+
+def pods_of(value: Any) -> list[dict[str, Any]]:
+    """Every spec of a pod somewhere in some objects."""
+    if isinstance(value, list):
+        return [pod for each in value for pod in pods_of(each)]
+    if not isinstance(value, dict):
+        return []
+    below = [pod for each in value.values() for pod in pods_of(each)]
+    return [value, *below] if "containers" in value else below
 
 
 def test_our_labels_win() -> None:

@@ -168,7 +168,9 @@ def _equip(
     # The TrainJob brings the command; arguments that stay here would be added to it.
     main.pop("command", None)
     main.pop("args", None)
-    ours = fields.container_fields(block, code.mounts(target.spec, staged))
+    # The init container is always there: no folder is a volume of its own.
+    task_mounts = [] if code.is_bare(target.spec) else code.mounts(target.spec, staged)
+    ours = fields.container_fields(block, task_mounts)
     mounts = template.upsert(main.get("volumeMounts") or [], ours["volumeMounts"], "mountPath")
     main.update({**ours, "volumeMounts": mounts})
     resources = fields.resources(block, block.gpus_per_node)
