@@ -301,6 +301,11 @@ class RayExecutor(PodFields):
         """Whether it runs on a cluster that is not its own."""
         return self.cluster_from is not None or self.cluster_selector is not None
 
+    @property
+    def alone(self) -> bool:
+        """Whether it has a Ray cluster for itself, which comes and goes with it."""
+        return self.cluster is None and not self.borrows
+
 
 EXECUTORS = ("job", "trainJob", "ray")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pydantic.alias_generators import to_snake
 
 from runyard.api.constants import API_VERSION, LABEL_EXPERIMENT, LABEL_MEMBER, LABEL_TASK
-from runyard.api.unit import Attempt, Handle, UnitSpec
+from runyard.api.unit import Attempt, Handle
 from runyard_operator.backends.base import Backend, BackendError, Refused, Stalled, Target
 from runyard_operator.context import Context
 from runyard_operator.engine import reasons, references
@@ -32,11 +32,12 @@ class Jobs:
 
     def placed(self, unit: UnitView) -> UnitView:
         """The unit with what its backend is like."""
-        backend = self._backend(unit)
+        backend, ray = self._backend(unit), unit.spec.executor.ray
         return replace(
             unit,
             settle_seconds=backend.settle_seconds,
-            can_suspend=backend.can_suspend and not _is_shared(unit.spec),
+            # What others use as well cannot be given back for a while.
+            can_suspend=backend.can_suspend and (ray is None or ray.alone),
             epoch=self._context.epoch(),
         )
 
@@ -126,12 +127,6 @@ class Jobs:
             owner=manifests.owner({"apiVersion": API_VERSION, "kind": KIND, **meta}),
             labels={name: value for name, value in labels.items() if value},
         )
-
-
-def _is_shared(spec: UnitSpec) -> bool:
-    """Whether others use what it runs on: that cannot be given back for a while."""
-    ray = spec.executor.ray
-    return ray is not None and (ray.borrows or ray.cluster is not None)
 
 
 def _attempt(unit: UnitView, number: int) -> Attempt:

@@ -46,8 +46,7 @@ class RayBackend(InClusterBackend):
     @staticmethod
     def suspends(spec: UnitSpec) -> bool:
         """Whether `suspend` frees something: only a job with a cluster of its own has any."""
-        executor = spec.executor.ray
-        return executor is not None and executor.cluster is None and not executor.borrows
+        return spec.executor.ray is not None and spec.executor.ray.alone
 
     async def plan(self, target: Target) -> Plan:
         return render(target, self._config, await self._host(target))
