@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runyard.api.base import ATOMIC_LIST, SET_LIST, ApiModel, rule, with_rules
-from runyard.api.pod import RelativePath
 
 FilePath = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
+_PART = r"\.?[A-Za-z0-9_+@-][A-Za-z0-9_.+@-]*"
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 
 
@@ -62,8 +62,12 @@ class FaultTolerance(Rendezvous):
 class Nsys(ApiModel):
     """Runs the program under NVIDIA's profiler `nsys`, which the image must have."""
 
-    folder: RelativePath = Field(
-        default="nsys_profile", description="Below the job folder, /nemo_run."
+    folder: str = Field(
+        default="nsys_profile",
+        pattern=rf"^/?{_PART}(/{_PART})*$",
+        max_length=253,
+        description="Below the job folder, /nemo_run, which goes with the pod; or an absolute path,"
+        " on a volume that stays.",
     )
     filename: str = Field(default="profile_%p", pattern=r"^[A-Za-z0-9_.%{}-]+$", max_length=128)
     trace: Annotated[

@@ -96,8 +96,8 @@ class Script(ApiModel):
 class Role(ApiModel):
     """One of the programs of a group. What is unset is as the executor block says.
 
-    The fields from `numNodes` on are for executor.trainJob, where a role is a set of pods; with
-    executor.job the roles are containers of one pod, and all have its resources.
+    With executor.trainJob a role is a set of `numNodes` pods, all roles in one gang; with
+    executor.job the roles are containers of one pod, which find each other at localhost.
     """
 
     name: Name
@@ -112,7 +112,11 @@ class Role(ApiModel):
     ] = []
     launcher: Launcher | None = None
     num_nodes: int | None = Field(
-        default=None, ge=1, le=4096, description="Pods of the role; 1 when unset."
+        default=None,
+        ge=1,
+        le=4096,
+        description="Pods of the role, with executor.trainJob; when unset the block's for the"
+        " leader, and 1 for the others.",
     )
     nprocs_per_node: int | None = Field(default=None, ge=1, le=128)
     gpus_per_node: int | None = Field(default=None, ge=1, le=64)
@@ -136,8 +140,8 @@ class Role(ApiModel):
 class Group(ApiModel):
     """Several programs that start together in one allocation; the first one is the leader.
 
-    With executor.job each role is a container of one pod and gets all the resources of the block;
-    with executor.trainJob each is a set of pods of its own, all in one gang. With successPolicy All
+    With executor.job each role is a container of one pod and gets the resources of the block; with
+    executor.trainJob each is a set of pods of its own, all in one gang. With successPolicy All
     every role must succeed, and the first that fails ends the others. With Leader the leader's end
     is the task's, and the others are ended with it. The leader writes the outputs.
     """

@@ -13,7 +13,7 @@ from runyard.api.code import Code
 from runyard.api.constants import MAX_INLINE_CODE_BYTES
 from runyard.api.experiment import ExperimentSpec, UsedProfile
 from runyard.api.task import Work
-from runyard_operator.engine import checked_fields, reasons, references
+from runyard_operator.engine import checked_fields, checked_programs, reasons, references
 
 MAX_PROFILES: Final = 16
 MAX_PROFILES_BYTES: Final = 32_768
@@ -36,8 +36,8 @@ def work(task: Work, path: str) -> None:
     """Checks a task or unit with its defaults merged in; `path` begins the error's message.
 
     Raises:
-        InvalidSpecError: it has no image, mounts a volume that it does not have, or has executor
-            fields that cannot be honoured.
+        InvalidSpecError: it has no image, mounts a volume that it does not have, or has fields
+            that cannot be honoured.
     """
     block = task.executor.block
     if not block.image and not _borrows(task):
@@ -54,7 +54,7 @@ def work(task: Work, path: str) -> None:
                 f"{path} mounts volume {mount.name!r} at {mount.mount_path}, and has no volume of"
                 " that name: add it to the executor's volumes",
             )
-    for problem in checked_fields.problems(task):
+    for problem in (*checked_programs.problems(task), *checked_fields.problems(task)):
         raise InvalidSpecError(reasons.INVALID_SPEC, f"{path} {problem}")
 
 

@@ -27,7 +27,9 @@ exec "$program" "$verb" {_METRICS} "$@"
 
 def profiled(options: Nsys, words: list[str], shape: Shape) -> list[str]:
     """The command under nsys. Needs sh, mkdir and nsys of the image."""
-    folder = f"{shape.job_dir}/{options.folder}"
+    folder = options.folder
+    if not folder.startswith("/"):
+        folder = f"{shape.job_dir}/{folder}"
     output = f"{folder}/{options.filename}"
     line = ["nsys", "profile", "-s", "none", "-t", ",".join(options.trace) or "none", "-o", output]
     line += [*options.extra_args, *words]
