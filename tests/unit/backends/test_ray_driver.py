@@ -196,6 +196,25 @@ def test_trouble_is_written_and_read() -> None:
         ({"status": "FAILED", "driver_exit_code": -9}, None, 137, ""),
         ({"status": "FAILED", "message": "pip failed"}, None, 66, "runyard-ray/1 Launch"),
         ({"status": "FAILED", "message": "?"}, Driver(0, "f"), 66, "runyard-ray/1 Launch"),
+        (
+            {
+                "status": "FAILED",
+                "message": "1 worker(s) were killed due to the node running low on"
+                " memory. Memory on the node was 1.46GB",
+            },
+            Driver(137, ""),
+            137,
+            "runyard-ray/1 Memory\n1 worker(s) were killed due to the node running low on memory:",
+        ),
+        (
+            {
+                "status": "FAILED",
+                "message": "setup failed. Full traceback:\nTraceback\n  x\nE: y\n",
+            },
+            None,
+            66,
+            "runyard-ray/1 Launch\nRay could not run the job: setup failed. (E: y)",
+        ),
         ({"status": "STOPPED", "message": "by hand"}, None, 66, "runyard-ray/1 Stopped"),
     ],
 )

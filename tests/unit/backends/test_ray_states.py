@@ -155,6 +155,14 @@ def test_trouble_with_ray_has_its_own_class(kind: str, expected: FailureClass) -
     assert (seen.exit_code, seen.last_log_lines) == (None, ())
 
 
+def test_the_memory_that_ray_watches_itself_is_told() -> None:
+    """Its monitor kills before the kernel does; the driver's code is kept."""
+    submitter = pod("", ended(137, trouble("Memory", "1 worker(s) were killed")))
+    seen = look(job("Failed", "FAILED", reason="AppFailed"), submitter)
+    assert (seen.failure_class, seen.exit_code) == (FailureClass.OUT_OF_MEMORY, 137)
+    assert seen.message == "1 worker(s) were killed"
+
+
 def test_a_lost_node_is_told_by_the_pod_that_was_on_it() -> None:
     """The head was taken away with its node."""
     head = pod("head", UP)

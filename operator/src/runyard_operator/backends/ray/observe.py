@@ -12,7 +12,7 @@ from runyard_operator.backends.pods import result
 from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED
 from runyard_operator.backends.pods.view import instant
 from runyard_operator.backends.ray import raypods
-from runyard_operator.backends.ray.protocol import read_trouble
+from runyard_operator.backends.ray.protocol import EXIT_RAY, read_trouble
 from runyard_operator.backends.ray.raypods import RayPods
 from runyard_operator.backends.ray.states import cluster_state, state_of
 from runyard_operator.engine.observation import Observation, State
@@ -30,6 +30,7 @@ _TROUBLES: Final[Mapping[str, FailureClass]] = {
     "Launch": FailureClass.LAUNCH_FAILED,
     "Lost": FailureClass.BACKEND_LOST,
     "Stopped": FailureClass.ERROR,
+    "Memory": FailureClass.OUT_OF_MEMORY,
 }
 """What the submitter says when not the driver has failed, but Ray."""
 _DASHBOARD: Final = 8265
@@ -172,8 +173,8 @@ def _failed(child: Child, pods: RayPods) -> Observation:
         word, text = trouble
         kind = pods.disruption() or _TROUBLES.get(word, FailureClass.ERROR)
         seen = replace(
-            seen, failure_class=kind, reason=kind.value, message=text, exit_code=None,
-            last_log_lines=(),
+            seen, failure_class=kind, reason=kind.value, message=text, last_log_lines=(),
+            exit_code=None if seen.exit_code == EXIT_RAY else seen.exit_code,
         )  # fmt: skip
     elif main is None and verdict["reason"] == "SubmissionFailed":
         kind = FailureClass.PREEMPTED

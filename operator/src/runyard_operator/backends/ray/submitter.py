@@ -36,6 +36,8 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 _PATIENCE_SECONDS = 120.0
 """How long the dashboard may be silent before the cluster counts as lost."""
 _POLL_SECONDS = 1.0
+_NO_MEMORY = "node running low on memory"
+"""Ray's words when its own memory monitor has killed a worker or the driver."""
 
 
 class LostError(Exception):
@@ -208,14 +210,36 @@ def end_of(found: Mapping[str, Any], driver: Driver | None) -> End:
     status, said = found.get("status"), str(found.get("message") or "")
     if status == "SUCCEEDED":
         return End(0, driver.frame if driver else "")
-    if driver is not None and driver.code != 0:
-        return End(driver.code, driver.frame)
-    code = found.get("driver_exit_code")
-    if status == "FAILED" and isinstance(code, int) and code != 0:
-        return End(128 - code if code < 0 else code)
+    code = driver.code if driver is not None else _code(found)
+    if status == "FAILED" and _NO_MEMORY in said:
+        return End(code or EXIT_RAY, trouble("Memory", _about_memory(said)))
+    if code:
+        return End(code, driver.frame if driver else "")
     if status == "STOPPED":
         return End(EXIT_RAY, trouble("Stopped", f"the Ray job was stopped from outside: {said}"))
-    return End(EXIT_RAY, trouble("Launch", f"Ray could not run the job: {said}"))
+    return End(EXIT_RAY, trouble("Launch", f"Ray could not run the job: {_brief(said)}"))
+
+
+def _code(found: Mapping[str, Any]) -> int:
+    """The driver's exit code as Ray has it; 0 when it has none."""
+    code = found.get("driver_exit_code")
+    if found.get("status") != "FAILED" or not isinstance(code, int):
+        return 0
+    return 128 - code if code < 0 else code
+
+
+def _about_memory(said: str) -> str:
+    """Of Ray's page about it, the sentence."""
+    line = next(each for each in said.splitlines() if _NO_MEMORY in each)
+    words = line[: line.index(_NO_MEMORY) + len(_NO_MEMORY)].strip()[-300:]
+    return f"{words}: raise memory of executor.ray.head or of the workerGroups"
+
+
+def _brief(said: str) -> str:
+    """The first line, and the last one of a traceback."""
+    lines = [each.strip() for each in said.splitlines() if each.strip()]
+    first = lines[0].partition("Full traceback")[0].strip() if lines else "no reason is given"
+    return first if len(lines) < 2 else f"{first} ({lines[-1][:300]})"
 
 
 async def follow(dashboard: Dashboard, request: Mapping[str, Any], lines: Lines) -> End:
