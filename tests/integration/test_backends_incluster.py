@@ -11,7 +11,7 @@ import pytest
 
 from runyard.api.constants import LABEL_UNIT_UID
 from runyard.api.unit import Handle
-from runyard_operator.backends.base import ForeignObject, Refused, Stalled, Unreachable
+from runyard_operator.backends.base import ForeignObject, Refused, Stalled, Target, Unreachable
 from runyard_operator.backends.incluster import InClusterBackend
 from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.template import PodConfig
@@ -120,6 +120,38 @@ async def test_a_foreign_job_is_left_alone(kube: Kubectl, jobs: JobBackend) -> N
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
     assert after["metadata"] == before["metadata"]
+
+
+def several(kube: Kubectl, name: str) -> Target:
+    """An attempt with a Job of two nodes."""
+    return make_target(kube, name, executor={"job": {"image": "testbed.local/x:1", "nodes": 2}})
+
+
+async def test_the_service_of_several_nodes_is_made_once(
+    kube: Kubectl, jobs: JobBackend, api: LosingApi, cluster: Any
+) -> None:
+    """Its answer may be lost as well as the Job's."""
+    target = several(kube, "several")
+    for _ in ("the Service", "the Job"):
+        api.lose = 1
+        with pytest.raises(Unreachable):
+            await jobs.submit(target)
+    handle, _ = await jobs.submit(target)
+    assert handle == (await jobs.observe(target, None)).handle
+    assert created(cluster.audit_log, kube.namespace, "jobs") == {("jobs", "several-1"): 1}
+    (service,) = kube.list("services")
+    assert service["metadata"]["name"] == "several-1"
+
+
+async def test_a_foreign_service_keeps_the_job_from_being_made(
+    kube: Kubectl, jobs: JobBackend
+) -> None:
+    """Its pods would answer to the names of ours."""
+    target = several(kube, "named")
+    kube.run("create", "service", "clusterip", "named-1", "--clusterip=None")
+    with pytest.raises(ForeignObject, match="Service"):
+        await jobs.submit(target)
+    assert kube.get("job", "named-1") is None
 
 
 async def test_the_next_attempt_is_another_job(kube: Kubectl, jobs: JobBackend) -> None:
