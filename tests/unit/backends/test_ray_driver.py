@@ -209,7 +209,7 @@ def test_trouble_is_written_and_read() -> None:
         (
             {
                 "status": "FAILED",
-                "message": "setup failed. Full traceback:\nTraceback\n  x\nE: y\n",
+                "message": "setup failed. Full traceback:\nTrace\n  x\nE: y\n",
             },
             None,
             66,

@@ -134,7 +134,8 @@ def test_memory_of_head_or_worker_is_told_apart(where: str, node_type: str) -> N
     lost = trouble("Lost", "the Ray head does not answer any more")
     seen = look(job("Failed", "RUNNING", reason="SubmissionFailed"), pod("", ended(66, lost)), dead)
     assert seen.failure_class is FailureClass.OUT_OF_MEMORY
-    assert f"pod-{node_type}" in seen.message and "executor.ray." in seen.message
+    assert f"pod-{node_type}" in seen.message
+    assert "executor.ray." in seen.message
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,8 @@ def test_a_word_that_nobody_knows_is_shown() -> None:
     """The task goes on waiting, and a person sees why."""
     seen = look(job("Hibernating", "PAUSED"))
     assert seen.state is State.UNKNOWN
-    assert "'Hibernating'" in seen.message and "'PAUSED'" in seen.message
+    assert "'Hibernating'" in seen.message
+    assert "'PAUSED'" in seen.message
 
 
 def test_an_output_that_did_not_come_is_a_failure() -> None:
