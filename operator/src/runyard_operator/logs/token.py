@@ -29,17 +29,14 @@ class Tokens:
         self._kube = kube
         self._key = key
         self._service = service
-        self._given: set[str] = set()
 
     async def give(self, namespace: str) -> None:
-        """Makes the namespace's ConfigMap, or puts it right; once in the life of the process.
+        """Makes the namespace's ConfigMap, or puts it right.
 
         Raises:
             ForeignConfigMapError: one of the same name is not ours, and stays.
             KubeError: the API server refuses, or is silent.
         """
-        if namespace in self._given:
-            return
         ref = Ref("v1", "ConfigMap", CONFIG_MAP, namespace)
         found = await self._kube.get(ref)
         labels = (found or {}).get("metadata", {}).get("labels") or {}
@@ -47,6 +44,9 @@ class Tokens:
             raise ForeignConfigMapError(
                 f"{ref} exists and is not Runyard's: delete or rename it, and restart the operator"
             )
+        data = {"service": self._service, "token": tokens.logs_token(self._key, namespace)}
+        if found is not None and found.get("data") == data:
+            return
         await self._kube.apply(
             {
                 "apiVersion": "v1",
@@ -56,11 +56,7 @@ class Tokens:
                     "namespace": namespace,
                     "labels": {LABEL_MANAGED_BY: MANAGED_BY},
                 },
-                "data": {
-                    "service": self._service,
-                    "token": tokens.logs_token(self._key, namespace),
-                },
+                "data": data,
             },
             manager=MANAGER,
         )
-        self._given.add(namespace)
