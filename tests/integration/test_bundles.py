@@ -179,6 +179,8 @@ def test_what_a_broken_push_has_left_is_no_hindrance(
     assert config_maps(kube)[f"{name}-0"]["metadata"]["uid"] == first
     kube.run("delete", "configmap", f"{name}-2")
     assert "sent" in push(cli, folder)["said"]
+    kube.run("delete", "configmap", "--selector", names.LABEL_PART)
+    assert "sent" in push(cli, folder)["said"]
     assert joined(kube, digest) == content
     assert pushed["size"] == len(content)
 

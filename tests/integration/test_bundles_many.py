@@ -52,10 +52,10 @@ def push(cli: Cli, folder: Path, size: int, store_namespace: str) -> dict[str, A
     return source
 
 
-def sources(kube: Kubectl) -> set[str]:
-    """What the init containers of all Jobs are told about the code."""
+def sources(kube: Kubectl, label: str) -> set[str]:
+    """What the init containers of the Jobs are told about the code."""
     found = set()
-    for each in kube.list("jobs"):
+    for each in kube.list("jobs", label):
         (init,) = each["spec"]["template"]["spec"]["initContainers"]
         found |= {entry["value"] for entry in init["env"] if "sha256" in entry.get("value", "")}
     return found
@@ -65,21 +65,27 @@ def sources(kube: Kubectl) -> set[str]:
 def test_a_hundred_tasks_share_one_stored_bundle(
     kube: Kubectl, store: StoreProcess, tmp_path: Path
 ) -> None:
-    """In the store as in ConfigMaps; and each Job is told the same."""
+    """In the store, and a few in ConfigMaps; each Job of an experiment is told the same."""
     cli = Cli(kube.kubeconfig, kube.namespace)
-    for name, size in (("big", 5_000_000), ("small", 1_500_000)):
+    for name, size, count in (("small", 1_500_000, 5), ("big", 5_000_000, TASKS)):
         source = push(cli, tmp_path / name, size, kube.namespace)
-        task = job("each", "true", matrix={"parameters": {"n": [str(n) for n in range(TASKS)]}})
-        kube.apply(experiment(name, task, code=source))
-        eventually(lambda: len(kube.list("jobs")) == TASKS, "there are all Jobs")
-        assert len(sources(kube)) == 1
-        digest = source["bundle"]["digest"]
-        manifest = kube.get("configmap", names.manifest_name(digest))
+        members = {"parameters": {"n": [str(number) for number in range(count)]}}
+        kube.apply(experiment(name, job("each", "true", matrix=members), code=source))
+        label = f"runyard.dev/experiment={name}"
+        eventually(
+            lambda label=label, count=count: len(kube.list("jobs", label)) == count,
+            f"there are all Jobs of {name}",
+            timeout=600,
+            interval=1.0,
+            explain=lambda: kube.run("get", "experiments.runyard.dev,jobs", check=False),
+        )
+        assert len(sources(kube, label)) == 1
+        manifest = kube.get("configmap", names.manifest_name(source["bundle"]["digest"]))
         assert manifest is not None
         (owner,) = manifest["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"]) == ("Experiment", name)
-        kube.run("delete", EXPERIMENT, name, "--timeout=180s")
-        eventually(lambda: not kube.list("jobs"), "the Jobs are gone")
+    found = [each["metadata"]["name"] for each in kube.list("configmaps", names.LABEL_PART)]
+    assert len(found) == 2, "the parts of the small one"
     puts = 'runyard_store_requests_total{kind="bundles",method="PUT",status="200"}'
     assert store.count(puts) == 1
     assert store.count('runyard_store_objects{kind="bundles"}') == 1

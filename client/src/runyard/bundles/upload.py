@@ -178,7 +178,7 @@ class Pusher:
         query = {"labelSelector": f"{names.LABEL_PART}={names.short(digest)}"}
         path = CONFIG_MAPS.path(self._client.namespace)
         response = self._client.transport.request("GET", path, query, headers=_METADATA_LIST)
-        items: list[Object] = json.loads(response.body)["items"]
+        items: list[Object] = json.loads(response.body)["items"] or []  # null when there are none
         return {each["metadata"]["name"]: each for each in items}
 
     def _create(self, item: Object) -> Object | None:
