@@ -99,7 +99,7 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     """An address without a server."""
     with pytest.raises(Unreachable, match="cannot be reached"):
         download.unpack_uri("http://127.0.0.1:9/a", str(tmp_path / "code"), "", Secret(None))
-    with pytest.raises(UnpackError, match="only http and https"):
+    with pytest.raises(UnpackError, match="only https, http and s3"):
         download.unpack_uri("ftp://127.0.0.1/a", str(tmp_path / "code"), "", Secret(None))
 
 

@@ -1,4 +1,4 @@
-"""Archives from a web server: fetched whole, checked, and only then unpacked."""
+"""Archives from a web server or a bucket: fetched whole, checked, and only then unpacked."""
 
 from __future__ import annotations
 
@@ -42,11 +42,9 @@ def unpack_uri(url: str, target: str, digest: str, secret: Secret, limits: Limit
         Unreachable: the server gave no whole answer, several times.
         UnpackError: it refused, the digest is another one, or an entry is refused.
     """
-    authorization = secret.authorization()
-    headers = {} if authorization is None else {"Authorization": authorization}
     with staging(target) as folder:
         archive = os.path.join(folder, "archive")
-        found = fetch(url, archive, headers, limits.archive)
+        found = _fetch_any(url, archive, secret, limits)
         if found != digest:
             raise UnpackError(
                 f"the archive at {redacted(url)} has the digest {found}, and code.uri.digest is"
@@ -67,6 +65,16 @@ def unpack_stored(url: str, target: str, digest: str, token: str, limits: Limits
         return unpack_bundle(archive, target, digest, limits)
 
 
+def _fetch_any(url: str, path: str, secret: Secret, limits: Limits) -> str:
+    if urlsplit(url).scheme == "s3":
+        from runyard_operator.unpack import s3
+
+        return s3.fetch(url, path, secret, limits)
+    authorization = secret.authorization()
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return fetch(url, path, headers, limits.archive)
+
+
 def fetch(
     url: str,
     path: str,
@@ -80,7 +88,7 @@ def fetch(
         Unreachable, UnpackError: see `unpack_uri`.
     """
     if urlsplit(url).scheme not in ("http", "https"):
-        raise UnpackError(f"{redacted(url)}: only http and https addresses can be downloaded here")
+        raise UnpackError(f"{redacted(url)}: only https, http and s3 addresses can be downloaded")
     for pause in PAUSES:
         try:
             return _fetch_once(url, path, headers, limit)

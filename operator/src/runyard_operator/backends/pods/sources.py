@@ -160,12 +160,6 @@ def _from_claim(code: CodePvc) -> Source:
 
 
 def _from_uri(code: CodeUri) -> Source:
-    if code.url.startswith("s3:"):
-        raise Refused(
-            reasons.INVALID_SPEC,
-            "code.uri.url: s3:// addresses are not fetched; write the https address of the object,"
-            " signed if it is private",
-        )
     volumes, mounts, known = _secret(code.secret.name if code.secret else None)
     entry = {"kind": "uri", "url": code.url, "digest": code.digest, "target": CODE_DIR, **known}
     return Source(entry=entry, volumes=volumes, mounts=mounts)
