@@ -81,7 +81,8 @@ class Life:
             emit=_silent,  # type: ignore[arg-type]
             point=self.point,
         )
-        backends = {"job": backend(self.point)}
+        place = backend(self.point)
+        backends = {"job": place, "ray": place}
         with mock.patch.object(dispatch, "build_backends", return_value=backends):
             self._worker = dispatch.build(context)
 

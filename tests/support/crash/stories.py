@@ -96,4 +96,14 @@ SUSPEND = Story(
     end={"exp-a": "Succeeded"},
 )
 
-STORIES = (SUBMIT, OBSERVE, CANCEL, FINISH, DELETE, RETRY, SUSPEND)
+SHARE = Story(
+    name="share",
+    about="a task makes a Ray cluster, another uses it, and then it must go",
+    spec=_spec(
+        {"name": "a", "executor": {"ray": {"image": "x", "cluster": {}}}},
+        _task("b", after=[{"task": "a"}], executor={"ray": {"clusterFrom": {"task": "a"}}}),
+    ),
+    end={"exp-a": "Succeeded", "exp-b": "Succeeded"},
+)
+
+STORIES = (SUBMIT, OBSERVE, CANCEL, FINISH, DELETE, RETRY, SUSPEND, SHARE)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runyard.api.constants import API_VERSION
+from runyard.api.constants import API_VERSION, LABEL_UNIT, LABEL_UNIT_UID
 from runyard_operator.backends.base import Backend
 from runyard_operator.conformance import words
 from runyard_operator.conformance.place import Place
 from runyard_operator.conformance.reference import ReferenceBackend
 from runyard_operator.conformance.words import Died, Job, Trouble
+from runyard_operator.kube.resources import RAY
 from runyard_operator.queue import Key
 from tests.support.crash.life import Bomb, Life
 from tests.unit.engine.server import NAMESPACE, Faults, Object, Server
@@ -222,9 +223,29 @@ class World:
                 self._running[job.key] = self.now
             self.place.become(job.key, state)
             unit = job.name.rpartition("/")[2].rpartition("-")[0]
+            if state == words.SUCCEEDED:
+                self._share(unit)
             self.life.add(Key("ExecutionUnit", NAMESPACE, unit))
             return True
         return False
+
+    def _share(self, name: str) -> None:
+        """The cluster that a unit was to make is there, until somebody deletes it."""
+        unit = self.server.objects.get(("ExecutionUnit", name))
+        if unit is None or "cluster" not in unit["spec"]["executor"].get("ray", {}):
+            return
+        uid = unit["metadata"]["uid"]
+        manifest = {
+            "apiVersion": RAY,
+            "kind": "RayCluster",
+            "metadata": {
+                "name": name,
+                "labels": {LABEL_UNIT: name, LABEL_UNIT_UID: uid},
+                "ownerReferences": [{"uid": uid}],
+            },
+        }
+        if ("RayCluster", name) not in self.server.objects:
+            self.server.add(manifest)
 
     def _following(self, job: Job) -> str | None:
         if job.state == words.WAITING:
