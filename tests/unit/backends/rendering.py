@@ -190,6 +190,48 @@ def _train_job() -> Plan:
     return render_train_job(target(spec), TORCH_RUNTIME, CONFIG)
 
 
+def _gang(policy: str) -> Plan:
+    roles = [
+        {
+            "name": "train",
+            "script": {"module": "recipes.sft", "args": ["$(RUNYARD_HEAD_ADDR)"]},
+            "launcher": {"torchrun": {"maxRestarts": 1}},
+        },
+        {
+            "name": "data-server",
+            "numNodes": 3,
+            "gpusPerNode": 0,
+            "image": "server:1",
+            "cpu": "8",
+            "memory": "64Gi",
+            "script": {"path": "serve.sh"},
+            "env": [{"name": "PORT", "value": "80"}],
+        },
+        {
+            "name": "reward",
+            "gpusPerNode": 1,
+            "script": {"path": "reward.py", "entrypoint": "python3"},
+            "launcher": {"ft": {"finishedFlagFile": "/data/done", "rdzvPort": 29600}},
+        },
+    ]
+    block = {
+        "image": "pytorch:2.6",
+        "numNodes": 2,
+        "gpusPerNode": 8,
+        "memory": "512Gi",
+        "memoryLimit": "1Ti",
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    spec = train_spec(
+        group={"roles": roles, "successPolicy": policy},
+        executor={"trainJob": block},
+        artifacts=[{"name": "model", "path": "/data/model"}],
+    )
+    del spec["script"], spec["launcher"]
+    return render_train_job(target(spec), TORCH_RUNTIME, CONFIG)
+
+
 CASES = {
     "job-small": _job_small,
     "job-full": _job_full,
@@ -197,6 +239,8 @@ CASES = {
     "job-group-all": partial(_group, "All"),
     "job-group-leader": partial(_group, "Leader"),
     "trainjob": _train_job,
+    "trainjob-gang-all": partial(_gang, "All"),
+    "trainjob-gang-leader": partial(_gang, "Leader"),
     **ray_plans.CASES,
 }
 

@@ -631,3 +631,57 @@ def test_a_train_job_that_the_trainer_cannot_run_says_so() -> None:
     seen = look_train(train_job(verdict))
     assert seen.failure_class is FailureClass.ERROR
     assert seen.message == "TrainingRuntimeNotSupported: unsupported"
+
+
+GANG = train_spec(
+    group={
+        "roles": [
+            {"name": "train", "script": {"path": "a.sh"}, "numNodes": 2},
+            {"name": "serve", "script": {"path": "b.sh"}},
+        ]
+    },
+    outputs=[{"name": "rows"}],
+)
+del GANG["script"], GANG["launcher"]
+
+
+def gang_pod(role: str, job_name: str, main: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A pod of a role that has pods of its own."""
+    found = pod(main, job=job_name, container="node", **{"index": 0, **more})
+    env = [{"name": "RUNYARD_ROLE", "value": role}]
+    found["spec"]["containers"] = [{"name": "node", "env": env}]
+    return found
+
+
+def test_a_gang_runs_when_all_its_roles_do() -> None:
+    """The Trainer's job alone is not enough; all pods are, or all jobs."""
+    two = [gang_pod("train", "node", RUNNING, index=each) for each in range(2)]
+    serve = gang_pod("serve", "r1", RUNNING)
+    ready = {"active": 1, "ready": 1, "succeeded": 0, "failed": 0, "suspended": 0}
+    child = train_job(jobsStatus=[{"name": "node", **ready}])
+    seen = observe_train_job(target(GANG), child, two)
+    assert (seen.state, seen.message) == (State.WAITING, "2 of 3 pods run")
+    assert observe_train_job(target(GANG), child, [*two, serve]).state is State.RUNNING
+    child = train_job(jobsStatus=[{"name": "node", **ready}, {"name": "r1", **ready}])
+    assert observe_train_job(target(GANG), child, []).state is State.RUNNING
+
+
+def test_a_gang_gives_the_outputs_of_its_leader_and_names_the_role_that_failed() -> None:
+    """Each role has a rank 0 of its own."""
+    serve = gang_pod("serve", "r1", ended(0, message="words"), phase="Succeeded")
+    train = gang_pod("train", "node", ended(0, message=FRAMED), phase="Succeeded")
+    seen = observe_train_job(target(GANG), train_job(COMPLETE), [serve, train])
+    assert seen.outputs == (("rows", "12"),)
+    late = gang_pod("train", "node", ended(143, at="2026-11-21T10:00:40Z"), phase="Failed")
+    first = gang_pod("serve", "r1", ended(3), phase="Failed")
+    seen = observe_train_job(target(GANG), train_job(FAILED), [late, first])
+    assert (seen.state, seen.exit_code) == (State.FAILED, 3)
+    assert "role serve: exit code 3" in seen.message
+
+
+def test_a_program_that_is_not_done_has_failed_and_says_so() -> None:
+    """ft_launcher's finished flag was not made: an error of the program, no missing output."""
+    message = "runyard-unfinished/1\nthe program ended with 0 and is not done\n"
+    failed = pod(ended(65, message=message), phase="Failed")
+    seen = look(job(FAILED), failed)
+    assert (seen.reason, seen.message) == ("Error", "the program ended with 0 and is not done")

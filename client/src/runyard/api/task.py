@@ -119,7 +119,9 @@ class Role(ApiModel):
         " leader, and 1 for the others.",
     )
     nprocs_per_node: int | None = Field(default=None, ge=1, le=128)
-    gpus_per_node: int | None = Field(default=None, ge=1, le=64)
+    gpus_per_node: int | None = Field(
+        default=None, ge=0, le=64, description="0 for none, whatever the executor block says."
+    )
     image: Image | None = None
     cpu: Quantity | None = None
     cpu_limit: Quantity | None = None

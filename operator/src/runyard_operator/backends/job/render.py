@@ -107,8 +107,7 @@ def _container(
         "env": environment(target, role),
         **fields.container_fields(block, mounts),
     }
-    gpus = role.gpus_per_node if role is not None else None
-    resources = fields.resources(block, gpus or block.gpus)
+    resources = fields.resources(block, group.gpus_of(block.gpus, role))
     if resources:
         found["resources"] = resources
     return found

@@ -185,6 +185,13 @@ def block_of(fields: Block, role: Role) -> Block:
     return fields.model_copy(update=own)
 
 
+def gpus_of(own: int | None, role: Role | None) -> int | None:
+    """The GPUs of a role's container; `own` are those that the executor block says."""
+    if role is None or role.gpus_per_node is None:
+        return own
+    return role.gpus_per_node or None
+
+
 def ended_by(message: str) -> str | None:
     """The role that had failed before, as the termination message of another one says."""
     header, _, rest = message.partition("\n")

@@ -73,7 +73,11 @@ def shape(target: Target, role: Role | None = None) -> Shape:
 
 
 def _processes(target: Target, role: Role | None) -> int:
-    own = (role.nprocs_per_node or role.gpus_per_node) if role is not None else None
+    own = None
+    if role is not None:
+        own = role.nprocs_per_node
+        if own is None and role.gpus_per_node is not None:
+            own = max(1, role.gpus_per_node)
     job, train_job = target.spec.executor.job, target.spec.executor.train_job
     inherited = None
     if job is not None:

@@ -32,7 +32,6 @@ def container(target: Target, block: TrainJobExecutor, role: Role | None) -> Fra
     """What the executor block and the role say about the task's container: image, command,
     environment and resources."""
     own = block if role is None else group.block_of(block, role)
-    gpus = (role.gpus_per_node if role is not None else None) or block.gpus_per_node
     if role is None:
         words = command(target.spec, target.name, placement.shape(target))
     else:
@@ -41,7 +40,7 @@ def container(target: Target, block: TrainJobExecutor, role: Role | None) -> Fra
         "image": own.image,
         "command": packages.on_path(target.spec, words),
         "env": environment(target, role),
-        "resources": fields.resources(own, gpus),
+        "resources": fields.resources(own, group.gpus_of(block.gpus_per_node, role)),
     }
 
 
