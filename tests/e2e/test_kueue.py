@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.experiments import EXPERIMENT, UNIT, experiment, finished, job, phase, train_job
+from tests.support.experiments import (
+    EXPERIMENT,
+    UNIT,
+    WORKER,
+    experiment,
+    finished,
+    job,
+    phase,
+    train_job,
+)
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
 from tests.support.waiting import eventually
@@ -78,13 +88,15 @@ def waits_for_its_queue(kube: Kubectl, unit: str) -> bool:
     return running.get("reason") == "Inadmissible" and "doesn't exist" in running["message"]
 
 
-def waits_for_quota(kube: Kubectl, unit: str) -> bool:
+def waits_for_quota(
+    kube: Kubectl, unit: str, words: str = "insufficient unused quota for cpu"
+) -> bool:
     """Whether the unit waits, and says with Kueue's words that it is for quota."""
     running = condition(kube, unit, "Running")
     return (
         phase(kube.get(UNIT, unit)) == "Waiting"
         and (running.get("status"), running.get("reason")) == ("False", "Pending")
-        and "insufficient unused quota for cpu" in running["message"]
+        and words in running["message"]
         and f"queue '{QUEUE}'" in running["message"]
     )
 
@@ -118,3 +130,32 @@ def test_quota_holds_tasks_back_and_goes_from_one_to_the_next(
         assert phase(finished(kube, name)) == "Succeeded"
         status = (kube.get(UNIT, unit) or {})["status"]
         assert [each["number"] for each in status["attempts"]] == [1]
+
+
+def test_a_ray_job_waits_for_quota(
+    kube: Kubectl, operator: OperatorProcess, cluster_queue: str
+) -> None:
+    """No pod of its Ray cluster is made before there is quota for all of them."""
+    assert operator
+    kube.apply(kueue("LocalQueue", QUEUE, {"clusterQueue": cluster_queue}))
+    executor = {
+        "image": WORKER,
+        "imagePullPolicy": "IfNotPresent",
+        "queueName": QUEUE,
+        "head": {"cpu": "250m", "memory": "2Gi", "rayStartParams": {"num-cpus": "1"}},
+    }
+    task = {
+        "name": "a",
+        "script": {"inline": "import ray; ray.init()", "entrypoint": "python3"},
+        "env": [{"name": "RAY_DASHBOARD_STARTUP_TIMEOUT_S", "value": "600"}],
+        "executor": {"ray": executor},
+    }
+    kube.apply(experiment("ray", task))
+    eventually(
+        lambda: waits_for_quota(kube, "ray-a", "insufficient quota for cpu"), "it waits for quota"
+    )
+    assert kube.list("pods") == []
+    path = "/spec/resourceGroups/0/flavors/0/resources/0/nominalQuota"
+    raise_it = [{"op": "replace", "path": path, "value": "4"}]
+    kube.run("patch", "clusterqueue", cluster_queue, "--type=json", "-p", json.dumps(raise_it))
+    assert phase(finished(kube, "ray", timeout=900)) == "Succeeded"
