@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +17,27 @@ def cluster() -> Cluster:
     return clusters.shared("image/operator")
 
 
+@pytest.fixture(scope="session")
+def leaving(cluster: Cluster) -> Iterator[deque[str]]:
+    """The namespaces of this process that are being deleted; all are gone at the end."""
+    names: deque[str] = deque()
+    yield names
+    for name in names:
+        _await_gone(cluster, name)
+
+
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace of the test's own; it and its pods are gone before the next test."""
-    with cluster.fresh_namespace(wait=True) as name:
+def namespace(cluster: Cluster, leaving: deque[str]) -> Iterator[str]:
+    """A namespace of the test's own.
+
+    The pods of one test may still be ending when the next one begins, those of more may not.
+    """
+    with cluster.fresh_namespace(wait=False) as name:
         yield name
+    leaving.append(name)
+    if len(leaving) > 1:
+        _await_gone(cluster, leaving.popleft())
+
+
+def _await_gone(cluster: Cluster, name: str) -> None:
+    cluster.kubectl("wait", f"namespace/{name}", "--for=delete", "--timeout=180s")
