@@ -68,8 +68,11 @@ def container_fields(fields: PodFields, mounts: Sequence[Fragment] = ()) -> Frag
     return found
 
 
-def pod_fields(fields: PodFields, config: PodConfig) -> Fragment:
-    """What the pod itself takes from the executor block and from the configuration."""
+def pod_fields(fields: PodFields, config: PodConfig, *, helps: bool = False) -> Fragment:
+    """What the pod itself takes from the executor block and from the configuration.
+
+    A pod that `helps` runs none of the task's containers, and claims no device.
+    """
     found: Fragment = {
         "enableServiceLinks": False,
         "automountServiceAccountToken": fields.service_account_name is not None,
@@ -85,7 +88,10 @@ def pod_fields(fields: PodFields, config: PodConfig) -> Fragment:
         found["tolerations"] = [each.to_dict() for each in fields.tolerations]
     if fields.affinity:
         found["affinity"] = dict(fields.affinity)
-    return {**found, **_overrides(fields)}
+    overrides = _overrides(fields)
+    if helps:
+        overrides.pop("resourceClaims", None)
+    return {**found, **overrides}
 
 
 def volumes(fields: PodFields) -> list[Fragment]:

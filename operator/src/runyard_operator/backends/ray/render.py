@@ -200,7 +200,7 @@ def _submitter(
     return {
         "metadata": podfields.pod_metadata(target, executor),
         "spec": {
-            **podfields.pod_fields(executor, config),
+            **podfields.pod_fields(executor, config, helps=True),
             "automountServiceAccountToken": False,
             "restartPolicy": "Never",
             # A job on a cluster that stays is stopped first, and Ray gives it time.
