@@ -22,6 +22,7 @@ from runyard_operator.backends.pods.labels import labels, marks
 from runyard_operator.backends.pods.placement import LEADER_JOB
 from runyard_operator.backends.pods.template import Fragment, PodConfig
 from runyard_operator.backends.trainjob import gang, merge
+from runyard_operator.backends.trainjob.elastic import make_elastic
 from runyard_operator.backends.trainjob.gang import CONTAINER
 from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
@@ -153,7 +154,7 @@ def _equip(
     pod: dict[str, Any] = job_spec["template"].setdefault("spec", {})
     pod.setdefault("restartPolicy", "Never")
     if block.min_nodes is not None:
-        _make_elastic(job_spec, target)
+        make_elastic(job_spec, target)
     wanted = fields.pod_fields(block, config)
     if block.service_account_name is None and "serviceAccountName" in pod:
         del wanted["automountServiceAccountToken"]
@@ -192,20 +193,3 @@ def _init_containers(
     env = template.upsert(main.get("env") or [], environment(target), "name")
     image = own.image or main.get("image")
     return code.init_containers(target, staged, own, image, env, config)
-
-
-def _make_elastic(job_spec: dict[str, Any], target: Target) -> None:
-    """Lost pods are made anew: those that somebody evicted always, others `maxRestarts` times.
-
-    A pod that was deleted, and one whose program failed, look the same to a Job: the limit ends a
-    program that fails whenever it is started.
-    """
-    launcher = target.spec.launcher.distributed if target.spec.launcher is not None else None
-    evicted = {"type": "DisruptionTarget", "status": "True"}
-    job_spec.update(
-        backoffLimit=(launcher.max_restarts if launcher is not None else None) or 0,
-        podReplacementPolicy="Failed",
-        podFailurePolicy={"rules": [{"action": "Ignore", "onPodConditions": [evicted]}]},
-    )
-    # A Job takes a podFailurePolicy only where the kubelet restarts nothing by itself.
-    job_spec["template"]["spec"]["restartPolicy"] = "Never"
