@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runyard.api import UnitPhase
+from runyard_operator.engine import pace
 from runyard_operator.engine.effects import CancelJob, ResumeJob, Submit, SuspendJob
 from runyard_operator.engine.observation import State
 from runyard_operator.engine.unit import SubmitFailed, Submitted, UnitView, step
@@ -205,3 +206,17 @@ def test_a_job_that_somebody_else_holds_waits_in_a_queue() -> None:
     view = after(view, SUSPENDED, now=at(500))
     assert step(view, SUSPENDED, at(599)).effects == ()
     assert step(view, SUSPENDED, at(600)).effects == (CancelJob(1),)
+
+
+def test_a_job_that_a_queue_manager_evicts_waits_anew() -> None:
+    """Its clock is that of the queue again, why it waits is looked up often, and nobody steers."""
+    view = running(deadlines={"activeSeconds": 60, "queuedSeconds": 600})
+    evicted = seen(State.WAITING, queued=True, reason="Preempted", message="by another")
+    decision = step(view, evicted, at(50))
+    assert decision.effects == ()
+    assert decision.requeue_after == pace.QUEUED
+    view = after(view, evicted, now=at(50))
+    assert (view.status.phase, view.status.reason) == (UnitPhase.WAITING, "Preempted")
+    assert (attempt(view).start_time, attempt(view).submit_time) == (None, at(50))
+    assert step(view, evicted, at(649)).effects == ()
+    assert step(view, evicted, at(651)).effects == (CancelJob(1),)
