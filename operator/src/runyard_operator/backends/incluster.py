@@ -9,12 +9,21 @@ from typing import Any, ClassVar, Final
 
 from runyard.api.constants import ANNOTATION_KEY, LABEL_ATTEMPT
 from runyard.api.unit import Handle
+from runyard.bundles import names
 from runyard_operator.backends import answers, kueue
-from runyard_operator.backends.base import ForeignObject, Manifest, Plan, Target, Unreachable
+from runyard_operator.backends.base import (
+    ForeignObject,
+    Manifest,
+    Plan,
+    Stalled,
+    Target,
+    Unreachable,
+)
 from runyard_operator.backends.evidence import Evidence
 from runyard_operator.backends.pods import result
 from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED, is_ours, selector
 from runyard_operator.backends.pods.template import PodConfig
+from runyard_operator.bundles import claim
 from runyard_operator.bundles.bundle import same_content
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation, State
@@ -79,6 +88,7 @@ class InClusterBackend(ABC):
     async def submit(self, target: Target) -> tuple[Handle, str]:
         """See `base.Backend`."""
         plan = await self.plan(target)
+        await self._claim(target)
         for manifest in plan.bundles:
             await self._stage(target, manifest)
         *before, job = plan.objects
@@ -91,6 +101,31 @@ class InClusterBackend(ABC):
         # A job of ours that is being deleted is adopted too: made anew, the attempt would run
         # twice.
         return result.handle_of(await self._create(target, job)), plan.digest
+
+    async def _claim(self, target: Target) -> None:
+        """Makes sure that a pushed bundle is the namespace's own, and stays.
+
+        Asked for every unit, for anybody can write one: its pods get the right to read the bundle.
+        """
+        bundle = target.spec.code.bundle if target.spec.code is not None else None
+        if bundle is None:
+            return
+        try:
+            problem = await claim.claim(
+                self._kube,
+                bundle,
+                target.namespace,
+                target.owner,
+                manager=f"runyard-unit-{target.uid}",
+                key=self._config.store_key or None,
+                cap=self._config.bundle_cap,
+                experiment=target.spec.experiment,
+            )
+        except KubeError as error:
+            ref = Ref("v1", "ConfigMap", names.manifest_name(bundle.digest), target.namespace)
+            raise answers.to_backend_error(error, ref) from error
+        if problem is not None:
+            raise Stalled(reasons.CODE_NOT_FOUND, problem)
 
     async def _stage(self, target: Target, manifest: Manifest) -> None:
         """Makes a bundle's ConfigMap, or becomes one more owner of the one that is there."""

@@ -28,6 +28,7 @@ def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:
         image=config.image,
         store_url=config.store_url,
         store_key=tokens.read_key(config.store_key_file) if config.store_key_file else b"",
+        bundle_cap=config.bundle_cap,
         package_index=config.package_index,
     )
     return {each.kind: each(kube, store, pods) for each in IN_CLUSTER}

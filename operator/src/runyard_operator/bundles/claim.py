@@ -116,6 +116,11 @@ def owner_patch(found: Mapping[str, Any], owner: Mapping[str, Any]) -> Object:
     }
 
 
+def _keeps(one: Mapping[str, Any], owner: Mapping[str, Any], experiment: str | None) -> bool:
+    whole = (one["kind"], one["name"]) == ("Experiment", experiment)
+    return whole or one["uid"] == owner["uid"]
+
+
 async def claim(
     kube: KubeApi,
     bundle: CodeBundle,
@@ -125,6 +130,7 @@ async def claim(
     manager: str,
     key: bytes | None,
     cap: int,
+    experiment: str | None = None,
 ) -> str | None:
     """Checks a bundle and becomes one more owner of it; safe to repeat.
 
@@ -138,6 +144,7 @@ async def claim(
         manager: a field manager of this owner's own.
         key: the store's; None when there is no store.
         cap: see `over_cap`.
+        experiment: an Experiment of that name keeps it already, if it is among the owners.
 
     Returns:
         Why the code cannot be used; None when it can.
@@ -150,7 +157,7 @@ async def claim(
     if why is not None or found is None:
         return why
     owners = found["metadata"].get("ownerReferences") or []
-    if any(each["uid"] == owner["uid"] for each in owners):
+    if any(_keeps(each, owner, experiment) for each in owners):
         return None
     if names.location(bundle.size) is Location.CONFIG_MAPS and not owners:
         # What is in use already goes on: only one that is new to the namespace is one too many.

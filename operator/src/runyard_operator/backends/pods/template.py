@@ -33,8 +33,9 @@ class PodConfig:
     """What the operator's own configuration adds to every pod.
 
     `image` is the operator's: the init container runs `command` in it. `store_url` is where pods
-    reach the code store, `store_key` what the rights to read from it follow from, `package_index`
-    the index of Python packages where a task names none.
+    reach the code store, `store_key` what the rights to read from it follow from, `bundle_cap` how
+    many bytes the bundles in a namespace's ConfigMaps may take, `package_index` the index of Python
+    packages where a task names none.
     """
 
     image: str
@@ -43,6 +44,7 @@ class PodConfig:
     command: tuple[str, ...] = ("/opt/runyard/bin/python", "-m", "runyard_operator.unpack")
     store_url: str = ""
     store_key: bytes = field(default=b"", repr=False)
+    bundle_cap: int = 64_000_000
     package_index: str = ""
 
 
