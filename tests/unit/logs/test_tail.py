@@ -235,3 +235,21 @@ def test_a_pod_that_is_gone_is_told() -> None:
     assert 0 < len(written) < 30
     assert tail.elsewhere(MemoryReader(lines, 30)).run(follow=False) is End.OVER
     assert [each.decode() for each in written] == texts(lines)
+
+
+def test_a_place_is_told_when_its_lines_have_been_flushed() -> None:
+    """Who is killed in between sees them again, and misses none."""
+    happened: list[str] = []
+    tail = Tail(
+        MemoryReader(log(20), 20),
+        Options(),
+        lambda _: happened.append("write"),
+        flush=lambda: happened.append("flush"),
+        keep=lambda place: happened.append(f"keep {place.lines}"),
+    )
+    tail.run(follow=False)
+    for at, each in enumerate(happened):
+        if each.startswith("keep"):
+            assert happened[at - 1] == "flush"
+            assert happened[:at].count("write") == int(each.split()[1])
+    assert happened[-1] == "keep 20"

@@ -180,6 +180,7 @@ class Printer:
             self.wanted.options,
             self._writer.to(source.prefix if several else ""),
             place=marks.get(key) if marks else None,
+            flush=self._writer.flush,
             keep=(lambda place: marks.put(key, place)) if marks else None,
             note=lambda said: self.session.note(f"{source.prefix}: {said}"),
         )

@@ -36,7 +36,11 @@ class LogWriter:
         style = _COLOURS[number % len(_COLOURS)] if self._colour else ""
         return lambda line: self._write(f"{ansi(prefix.ljust(self._width), style)} | ", line)
 
+    def flush(self) -> None:
+        """Lets the lines that were written be seen."""
+        with self._lock:
+            self._out.flush()
+
     def _write(self, head: str, line: bytes) -> None:
         with self._lock:
             self._out.write(f"{head}{line.decode('utf-8', 'replace')}\n")
-            self._out.flush()

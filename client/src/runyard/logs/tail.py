@@ -77,7 +77,8 @@ class Tail:
     Args:
         write: gets the lines.
         place: where to begin; then `options.tail` and `options.since` mean nothing.
-        keep: is told the place after each bundle of lines was written.
+        flush: is called when no more lines are at hand.
+        keep: is told the place after each bundle of lines was written and flushed.
         note: is told what users must know.
     """
 
@@ -88,6 +89,7 @@ class Tail:
         write: Write,
         *,
         place: Position | None = None,
+        flush: Callable[[], None] = lambda: None,
         keep: Callable[[Position], None] | None = None,
         note: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -97,6 +99,7 @@ class Tail:
         self.written = 0
         """The lines written so far."""
         self._write = write
+        self._flush = flush
         self._keep = keep
         self._note = note
         self._clock = clock
@@ -126,6 +129,7 @@ class Tail:
             self._options,
             self._write,
             place=self.place,
+            flush=self._flush,
             keep=self._keep,
             note=self._note,
             clock=self._clock,
@@ -230,6 +234,7 @@ class Tail:
             self._recent.append(self._text(line))
 
     def _tell(self) -> None:
+        self._flush()
         if self._skip:
             return
         if self._recent:
@@ -255,7 +260,7 @@ class Tail:
                 self._write(line if shown or not go_on else split(line)[1])
         if go_on and last:
             self._go_behind(last)
-            self._tell()
+        self._tell()
 
     def _go_behind(self, stamped: bytes) -> bool:
         """Makes the place that behind a line given with its timestamp; False if it is not there."""
