@@ -175,6 +175,15 @@ def test_operator_knows_its_own_image() -> None:
         assert environment(objects)["RUNYARD_IMAGE"] == container(objects)["image"]
 
 
+def test_the_index_of_packages_reaches_the_operator() -> None:
+    """It is the default for tasks that name none; unset, nothing is said."""
+    index = "https://pypi.example/simple"
+    for options, value in (((), None), (("--set", f"packages.indexUrl={index}"), index)):
+        pod = of_kind(render(*options), "Deployment")[0]["spec"]["template"]["spec"]
+        env = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert env.get("RUNYARD_PACKAGE_INDEX") == value
+
+
 def test_two_replicas_elect_a_leader() -> None:
     """An upgrade starts the new pods first; a drain of nodes leaves one; two nodes are better."""
     objects = render()
@@ -244,6 +253,7 @@ def test_two_releases_share_no_cluster_wide_name() -> None:
         ("watchNamespaces={Team_A}", "watchNamespaces"),
         ("crds.keep=maybe", "keep"),
         ("logLevel=loud", "logLevel"),
+        ("packages.indexUrl=https://u:p@pypi.example/simple", "indexUrl"),
         ("resources.cpu=1", "cpu"),
         ("networkPolicy.apiServerPorts={70000}", "apiServerPorts"),
     ],
