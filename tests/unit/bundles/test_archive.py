@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runyard.bundles.archive import Archive, pack
+from runyard.bundles.archive import Archive, fingerprint, pack
 from runyard.bundles.guard import human, looks_secret
 from runyard.bundles.listing import ArchiveError, code_files
 
@@ -62,6 +62,7 @@ def test_the_digest_is_that_of_the_tar_and_the_same_everywhere(outside: Path) ->
         assert archive.digest == (
             "sha256:f86a9e1ffa40c413415accc940a7f297f19076d33e22a30350b07dbfe4445722"
         )
+        assert fingerprint(outside) == archive.digest
         assert archive.size == archive.path.stat().st_size
         assert archive.path.read_bytes()[4:8] == bytes(4), "the time in the gzip header"
     assert not archive.path.exists()

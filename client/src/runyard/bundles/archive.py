@@ -7,10 +7,10 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from runyard.bundles import guard, tar
 from runyard.bundles.listing import IGNORE_FILE, ArchiveError, code_files
@@ -77,6 +77,38 @@ def pack(
         ArchiveError: there is nothing to pack, or something that must not or cannot be packed.
         OSError: a file cannot be read.
     """
+    entries = _entries(folder, files, max_content_bytes)
+    handle, name = tempfile.mkstemp(prefix="runyard-", suffix=".tar.gz")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            with gzip.GzipFile(
+                filename="", mode="wb", compresslevel=9, fileobj=out, mtime=0
+            ) as packed:
+                digest = _write(folder, entries, packed.write, allow_secrets)
+            size = out.tell()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Archive(path, digest, size, len(entries), sum(each.size for each in entries))
+
+
+def fingerprint(
+    folder: Path,
+    *,
+    allow_secrets: bool = False,
+    max_content_bytes: int = MAX_CONTENT_BYTES,
+) -> str:
+    """The digest that `pack` would give, without the work of compressing.
+
+    Raises:
+        ArchiveError, OSError: as `pack`.
+    """
+    entries = _entries(folder, None, max_content_bytes)
+    return _write(folder, entries, lambda _: None, allow_secrets)
+
+
+def _entries(folder: Path, files: Iterable[str] | None, limit: int) -> list[_Entry]:
     if not folder.is_dir():
         raise ArchiveError(f"{folder} is not a folder: name the folder of the code")
     paths = code_files(folder) if files is None else sorted({_normal(each) for each in files})
@@ -85,16 +117,8 @@ def pack(
             f"{folder} has no files that git or {IGNORE_FILE} lets through: name another folder"
         )
     entries = [_entry(folder, path) for path in paths]
-    _check_amount(entries, max_content_bytes)
-    handle, name = tempfile.mkstemp(prefix="runyard-", suffix=".tar.gz")
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            digest, size = _write(folder, entries, out, allow_secrets)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return Archive(path, digest, size, len(entries), sum(each.size for each in entries))
+    _check_amount(entries, limit)
+    return entries
 
 
 def _normal(path: str) -> str:
@@ -156,36 +180,35 @@ def _check_amount(entries: list[_Entry], limit: int) -> None:
 
 
 def _write(
-    folder: Path, entries: list[_Entry], out: IO[bytes], allow_secrets: bool
-) -> tuple[str, int]:
-    """The digest of the tar and the bytes of the file."""
+    folder: Path, entries: list[_Entry], sink: Callable[[bytes], object], allow_secrets: bool
+) -> str:
+    """Hands the tar to `sink`; its digest."""
     hasher = hashlib.sha256()
     secrets: list[str] = []
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=out, mtime=0) as packed:
 
-        def put(data: bytes) -> None:
-            hasher.update(data)
-            packed.write(data)
+    def put(data: bytes) -> None:
+        hasher.update(data)
+        sink(data)
 
-        for entry in entries:
-            if entry.target is not None:
-                put(tar.symlink(entry.path, entry.target))
-                continue
-            put(tar.file_header(entry.path, entry.size, executable=entry.executable))
-            with open(folder / entry.path, "rb") as file:
-                left = entry.size
-                head = file.read(min(guard.HEAD_BYTES, left))
-                if not allow_secrets and guard.looks_secret(entry.path, head):
-                    secrets.append(entry.path)
-                piece = head
-                while piece:
-                    put(piece)
-                    left -= len(piece)
-                    piece = file.read(min(_PIECE, left))
-            if left:
-                raise ArchiveError(f"{entry.path} was changed while it was read: try again")
-            put(tar.padding(entry.size))
-        put(tar.END)
+    for entry in entries:
+        if entry.target is not None:
+            put(tar.symlink(entry.path, entry.target))
+            continue
+        put(tar.file_header(entry.path, entry.size, executable=entry.executable))
+        with open(folder / entry.path, "rb") as file:
+            left = entry.size
+            head = file.read(min(guard.HEAD_BYTES, left))
+            if not allow_secrets and guard.looks_secret(entry.path, head):
+                secrets.append(entry.path)
+            piece = head
+            while piece:
+                put(piece)
+                left -= len(piece)
+                piece = file.read(min(_PIECE, left))
+        if left:
+            raise ArchiveError(f"{entry.path} was changed while it was read: try again")
+        put(tar.padding(entry.size))
+    put(tar.END)
     if secrets:
         more = f" and {len(secrets) - 5} more" if len(secrets) > 5 else ""
         raise ArchiveError(
@@ -193,4 +216,4 @@ def _write(
             f" {IGNORE_FILE} and give it to the task as a Secret; or, if it is none, allow it"
             " (--allow-secrets)"
         )
-    return f"sha256:{hasher.hexdigest()}", out.tell()
+    return f"sha256:{hasher.hexdigest()}"

@@ -50,6 +50,19 @@ class StoreClient:
         service = f"{names.STORE_SERVICE}:{names.STORE_PORT}"
         return f"/api/v1/namespaces/{self._namespace}/services/{service}/proxy/v1/bundles/{digest}"
 
+    def known(self, client: KubeClient, digest: str) -> int | None:
+        """The bytes of an archive that this namespace has sent before; None if it has not.
+
+        Raises:
+            StoreError, ApiError, UnreachableError: as `put`.
+        """
+        with self._ticket(client, digest) as ticket:
+            headers = {names.TICKET_HEADER: ticket}
+            try:
+                return self._again(lambda: self._claim(client, digest, headers))
+            except _AbsentError:
+                return None
+
     def put(self, client: KubeClient, archive: Archive, progress: Progress) -> tuple[int, int]:
         """Makes the store have an archive, and the client's namespace a manifest of it.
 

@@ -84,50 +84,65 @@ class Pusher:
         for attempt in range(_ROUNDS):
             if attempt:
                 self._sleep(0.25 * 2**attempt)
-            found = self._client.find(
-                CONFIG_MAPS, self._client.namespace, names.manifest_name(archive.digest)
-            )
-            kept = names.location(archive.size)
-            if found is not None:
-                self._check(found, archive.digest)
-                kept = names.location(names.size_of(found))
+            found = self._find(archive.digest)
+            kept = names.location(archive.size if found is None else names.size_of(found))
             if kept is Location.STORE:
                 size, sent = self._store.put(self._client, archive, self._progress)
                 return Pushed(archive.digest, size, kept, sent)
-            if found is not None and self._complete(found, archive):
+            if found is not None and self._whole(found, archive.digest):
                 if self._touch(found):
                     return Pushed(archive.digest, names.size_of(found), kept, sent)
                 continue  # it has just been deleted
+            if found is not None and names.size_of(found) != archive.size:
+                # Ours is of another zlib and does not fit between the parts that are left.
+                name = found["metadata"]["name"]
+                raise PushError(
+                    f"parts of the bundle {name} are missing: delete what is left of it (kubectl"
+                    f" delete configmap {name}) and push again"
+                )
             sent += self._make(archive, found)
         raise PushError(
             f"another upload of {names.manifest_name(archive.digest)} is under way: push again when"
             " it is over"
         )
 
-    def _check(self, found: Object, digest: str) -> None:
-        name = found["metadata"]["name"]
-        if names.annotation(found, ANNOTATION_DIGEST) != digest:
+    def known(self, digest: str) -> Pushed | None:
+        """What is in place already, which counts as just pushed; None when it must be pushed.
+
+        Raises:
+            PushError, StoreError, ApiError, UnreachableError: as `push`.
+        """
+        found = self._find(digest)
+        if found is None:
+            return None
+        size = names.size_of(found)
+        kept = names.location(size)
+        if kept is Location.STORE:
+            there = self._store.known(self._client, digest)
+            return None if there is None else Pushed(digest, there, kept, 0)
+        if self._whole(found, digest) and self._touch(found):
+            return Pushed(digest, size, kept, 0)
+        return None
+
+    def _find(self, digest: str) -> Object | None:
+        """The manifest.
+
+        Raises:
+            PushError: what has its name is something else.
+        """
+        name = names.manifest_name(digest)
+        found = self._client.find(CONFIG_MAPS, self._client.namespace, name)
+        if found is not None and names.annotation(found, ANNOTATION_DIGEST) != digest:
             raise PushError(
                 f"the ConfigMap {name} exists and is not the code that its name stands for: look"
                 f" whose it is, then delete it (kubectl delete configmap {name})"
             )
+        return found
 
-    def _complete(self, found: Object, archive: Archive) -> bool:
-        """Whether all parts that the manifest speaks of are there.
-
-        Raises:
-            PushError: some are not, and ours are of another zlib and do not fit between them.
-        """
-        size = names.size_of(found)
-        there = self._parts(archive.digest)
-        whole = all(name in there for name in names.part_names(archive.digest, size))
-        if not whole and size != archive.size:
-            name = found["metadata"]["name"]
-            raise PushError(
-                f"parts of the bundle {name} are missing: delete what is left of it (kubectl delete"
-                f" configmap {name}) and push again"
-            )
-        return whole
+    def _whole(self, found: Object, digest: str) -> bool:
+        """Whether all parts that the manifest speaks of are there."""
+        there = self._parts(digest)
+        return all(name in there for name in names.part_names(digest, names.size_of(found)))
 
     def _touch(self, found: Object) -> bool:
         """Puts the sweep off; False when the manifest has gone meanwhile."""

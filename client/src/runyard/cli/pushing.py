@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from runyard.api.constants import ANNOTATION_DIGEST, LABEL_BUNDLE
 from runyard.bundles import names
-from runyard.bundles.archive import pack
+from runyard.bundles.archive import fingerprint, pack
 from runyard.bundles.guard import human
 from runyard.bundles.listing import ArchiveError
 from runyard.bundles.store import StoreClient
@@ -22,6 +22,11 @@ from runyard.kube.client import CONFIG_MAPS, KubeClient
 
 _BAR: Final = 24
 _DRAW_SECONDS: Final = 0.1
+
+
+class _Limits(TypedDict):
+    allow_secrets: bool
+    max_content_bytes: int
 
 
 def run_push(
@@ -40,20 +45,23 @@ def run_push(
         KubeError: it cannot be sent.
     """
     client = session.connect()
+    bar = _Bar(session)
+    pusher = Pusher(client, StoreClient(store_namespace), progress=bar.show)
+    limits: _Limits = {"allow_secrets": allow_secrets, "max_content_bytes": max_size}
     try:
-        archive = pack(folder, allow_secrets=allow_secrets, max_content_bytes=max_size)
+        # To compress takes longer than to ask whether it is there.
+        pushed = pusher.known(fingerprint(folder, **limits))
+        if pushed is None:
+            with pack(folder, **limits) as archive:
+                session.note(
+                    f"{archive.files} files, {human(archive.content_bytes)}, packed"
+                    f" {human(archive.size)}: {archive.digest}"
+                )
+                pushed = pusher.push(archive)
     except (ArchiveError, OSError) as error:
         raise CliError(str(error)) from error
-    with archive:
-        session.note(
-            f"{archive.files} files, {human(archive.content_bytes)}, packed"
-            f" {human(archive.size)}: {archive.digest}"
-        )
-        bar = _Bar(session)
-        try:
-            pushed = Pusher(client, StoreClient(store_namespace), progress=bar.show).push(archive)
-        finally:
-            bar.end()
+    finally:
+        bar.end()
     session.note(_told(pushed, client.namespace))
     bundle = {"digest": pushed.digest, "size": pushed.size}
     if output == "json":

@@ -77,13 +77,14 @@ class BundleRoutes:
     async def claim(self, request: web.Request) -> web.Response:
         """Whether the namespace has sent it before; then its manifest is there afterwards.
 
-        Where it must be sent, what would be refused is refused now.
+        Where it must be sent, what would be refused is refused now, if the size is told.
         """
         digest = _digest(request)
         namespace = await self._namespace(request, digest)
         size = await self._depot.claimed(namespace, digest)
         if size is None:
-            await self._depot.check(namespace, digest, _size(request))
+            if names.SIZE_HEADER in request.headers:
+                await self._depot.check(namespace, digest, _size(request))
             raise _absent(digest)
         await manifests.ensure(self._kube, self._key, namespace, digest, size, self._now())
         return _told(digest, size)
@@ -120,7 +121,7 @@ def _digest(request: web.Request) -> str:
 def _size(request: web.Request) -> int:
     said = request.headers.get(names.SIZE_HEADER, "")
     if not (said.isascii() and said.isdecimal() and len(said) < 16):
-        raise RefusedError(400, Refusal.CONTENT, f"the header {names.SIZE_HEADER} is missing")
+        raise RefusedError(400, Refusal.CONTENT, f"the header {names.SIZE_HEADER} is no number")
     return int(said)
 
 
