@@ -117,7 +117,7 @@ GOOD: list[tuple[str, Manifest]] = [
     (
         "a Ray cluster for two",
         experiment(
-            {"name": "c", "executor": {"ray": {"image": "r", "cluster": {"readySeconds": 60}}}},
+            {"name": "c", "executor": {"ray": {"image": "r", "cluster": {}}}},
             task("u", after=[{"task": "c"}], executor={"ray": {"clusterFrom": {"task": "c"}}}),
             task(
                 "own",

@@ -230,15 +230,9 @@ class RayClusterSpec(ApiModel):
     """Makes the task's Ray cluster one that other tasks share.
 
     The task runs no script: it has Succeeded when the cluster is ready. The cluster is deleted when
-    every task with `clusterFrom` on it has ended, those of `finally` included.
+    every task with `clusterFrom` on it has ended, those of `finally` included. How long it may take
+    to get ready is for `deadlines.queuedSeconds` to say.
     """
-
-    ready_seconds: int | None = Field(
-        default=None,
-        ge=1,
-        le=31_536_000,
-        description="How long the cluster may take to get ready; unlimited when unset.",
-    )
 
 
 class RayExecutor(PodFields):
