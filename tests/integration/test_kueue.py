@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runyard_operator.backends import kueue
+from runyard_operator.backends.base import Unreachable
 from runyard_operator.backends.job.backend import JobBackend
 from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED
 from runyard_operator.backends.pods.template import PodConfig
@@ -21,6 +22,36 @@ from tests.support.targets import make_target, until
 pytestmark = pytest.mark.integration
 
 
+CONFIG = PodConfig(image="testbed.local/operator:dev")
+
+
+def deaf_webhook(namespace: str) -> dict[str, Any]:
+    """Kueue's webhook for Jobs, for one namespace, when Kueue itself is down: no port is open."""
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "mjob.kb.io",
+                "clientConfig": {"url": "https://127.0.0.1:1/mutate-batch-v1-job"},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "rules": [
+                    {
+                        "apiGroups": ["batch"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE"],
+                        "resources": ["jobs"],
+                    }
+                ],
+            }
+        ],
+    }
+
+
 @pytest.fixture
 async def api(cluster: Any) -> AsyncIterator[HttpKubeApi]:
     """A client of the test's cluster."""
@@ -31,7 +62,7 @@ async def api(cluster: Any) -> AsyncIterator[HttpKubeApi]:
 
 async def test_a_job_with_a_queue_needs_kueue(api: HttpKubeApi, kube: Kubectl) -> None:
     """It waits, says what is missing, and neither a suspend nor a resume lets it run."""
-    backend = JobBackend(api, Store(), PodConfig(image="testbed.local/operator:dev"))
+    backend = JobBackend(api, Store(), CONFIG)
     block = {"image": "x", "queueName": "team", "workloadPriorityClass": "high"}
     target = make_target(kube, "queued", executor={"job": block})
     handle, _ = await backend.submit(target)
@@ -57,3 +88,37 @@ async def test_a_job_with_a_queue_needs_kueue(api: HttpKubeApi, kube: Kubectl) -
     assert ANNOTATION_SUSPENDED not in job()["metadata"]["annotations"]
     assert job()["spec"]["suspend"] is True
     assert (await backend.observe(target, handle)).reason == reasons.KUEUE_NOT_INSTALLED
+
+
+async def test_a_job_is_made_once_kueue_answers_again(api: HttpKubeApi, kube: Kubectl) -> None:
+    """A webhook that nobody serves is no answer: the same submit is made again, and works."""
+    backend = JobBackend(api, Store(), CONFIG)
+    target = make_target(kube, "early", executor={"job": {"image": "x", "queueName": "team"}})
+    kube.apply(deaf_webhook(kube.namespace))
+    refused: list[Unreachable] = []
+
+    async def is_refused() -> bool:
+        # The API server learns of a webhook a moment after it was made.
+        try:
+            await backend.submit(target)
+        except Unreachable as error:
+            refused.append(error)
+        else:
+            kube.run("delete", "jobs", "--all")
+        return bool(refused)
+
+    try:
+        await until(is_refused, "the webhook is asked")
+    finally:
+        kube.run("delete", "mutatingwebhookconfiguration", kube.namespace)
+    assert 'failed calling webhook "mjob.kb.io"' in refused[0].message
+
+    async def is_made() -> bool:
+        try:
+            await backend.submit(target)
+        except Unreachable:
+            return False
+        return True
+
+    await until(is_made, "the Job is made")
+    assert [each["spec"]["suspend"] for each in kube.list("jobs")] == [True]
