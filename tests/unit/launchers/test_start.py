@@ -28,10 +28,11 @@ def words(program: Program, launcher: dict[str, Any] | None, shape: Shape = TWO)
 
 
 def rendezvous(endpoint: str, nodes: str, processes: int, rank: str, identity: str) -> str:
-    """The options that NeMo-Run gives to torchrun, in its order."""
+    """The options that NeMo-Run gives to torchrun, in its order; with more patience for nodes."""
     return (
         f"--rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id {identity} --nnodes {nodes}"
         f" --nproc-per-node {processes} --node-rank {rank} --tee 3"
+        + (" --rdzv-conf join_timeout=900,read_timeout=900" if nodes != "1" else "")
     )
 
 

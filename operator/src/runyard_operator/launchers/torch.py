@@ -22,6 +22,10 @@ FLAG_VARIABLE: Final = "FAULT_TOL_FINISHED_FLAG_FILE"
 _PYTHON: Final = frozenset({"python", "python3"})
 """Programs that torchrun stands for: it runs a script with the Python that it runs in itself."""
 _ANY_PORT: Final = "0"
+_PATIENCE: Final = "join_timeout=900,read_timeout=900"
+"""Seconds for which a node waits for node 0, and for all. Nodes do not start together: an image may
+have to be pulled, a volume to be attached. The static backend waits as long by itself; c10d would
+give up after 60 seconds, and the attempt with it."""
 _MACRO: Final = re.compile(r"\$(?=\$|local_rank|\{local_rank\})")
 """What torchrun puts other text for in the words of a script: it reads each as a string.Template
 with the name `local_rank`."""
@@ -71,6 +75,8 @@ def _rendezvous(options: Rendezvous, shape: Shape) -> Iterator[str]:
     yield from ("--nproc-per-node", str(shape.nprocs))
     yield from ("--node-rank", shape.node_rank)
     yield from ("--tee", "3")
+    if backend == DEFAULT_BACKEND and shape.nodes > 1:
+        yield from ("--rdzv-conf", _PATIENCE)
     if options.max_restarts is not None:
         yield from ("--max-restarts", str(options.max_restarts))
 
