@@ -25,6 +25,7 @@ from runyard.api import (
     UnitSpec,
     UnitStatus,
 )
+from runyard.api.executor import PodFields
 from runyard.api.task import Work
 
 TIME = "2026-01-01T12:00:00Z"
@@ -45,17 +46,104 @@ JOB = {
     "volumeMounts": [
         {"name": "data", "mountPath": "/data", "subPath": "x/y", "readOnly": False},
     ],
+    "gpuResource": "amd.com/gpu",
+    "extraResourceRequests": {"rdma/ib": "1"},
+    "extraResourceLimits": {"rdma/ib": "1"},
+    "shmSize": "8Gi",
     "nodeSelector": {"zone": "a"},
+    "tolerations": [
+        {
+            "key": "gpu",
+            "operator": "Equal",
+            "value": "a100",
+            "effect": "NoExecute",
+            "tolerationSeconds": 60,
+        }
+    ],
+    "affinity": {"nodeAffinity": {}},
+    "labels": {"team": "a"},
+    "annotations": {"note": "x"},
+    "podLabels": {"team": "a"},
+    "podAnnotations": {"note": "x"},
+    "podSpecOverrides": {
+        "priorityClassName": "high",
+        "schedulerName": "volcano",
+        "runtimeClassName": "nvidia",
+        "preemptionPolicy": "Never",
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "runAsNonRoot": True,
+            "fsGroup": 1000,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "supplementalGroups": [1],
+        },
+        "topologySpreadConstraints": [{"maxSkew": 1}],
+        "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}],
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["nas"]}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["10.0.0.2"]},
+        "shareProcessNamespace": True,
+    },
+    "queueName": "team-a",
+    "workloadPriorityClass": "high",
     "serviceAccountName": "runner",
     "gpus": 1,
+    "nodes": 2,
+    "ntasksPerNode": 4,
 }
+POD = {key: value for key, value in JOB.items() if to_snake(key) in PodFields.model_fields}
 TRAIN = {
-    **{key: value for key, value in JOB.items() if key != "gpus"},
+    **POD,
     "runtime": "torch-distributed",
     "runtimeKind": "ClusterTrainingRuntime",
     "numNodes": 2,
     "nprocsPerNode": 2,
     "gpusPerNode": 8,
+    "minNodes": 1,
+}
+RAY_GROUP = {
+    "name": "workers",
+    "replicas": 1,
+    "minReplicas": 0,
+    "maxReplicas": 4,
+    "gpusPerWorker": 1,
+    "cpu": "1",
+    "cpuLimit": "2",
+    "memory": "1Gi",
+    "memoryLimit": "2Gi",
+    "rayStartParams": {"num-cpus": "1"},
+    "volumeMounts": [{"name": "data", "mountPath": "/d", "readOnly": True}],
+    "nodeSelector": {"zone": "b"},
+    "labels": {"team": "a"},
+    "annotations": {"note": "x"},
+}
+# That at most one of the three ways to a shared cluster is set is a rule of the API server's.
+RAY = {
+    **POD,
+    "rayVersion": "2.60.0",
+    "head": {
+        "cpu": "1",
+        "cpuLimit": "2",
+        "memory": "2Gi",
+        "memoryLimit": "4Gi",
+        "gpus": 1,
+        "rayStartParams": {"num-cpus": "0"},
+        "serviceType": "NodePort",
+        "ports": [{"name": "serve", "containerPort": 8000}],
+    },
+    "workerGroups": [RAY_GROUP],
+    "autoscaler": {"idleTimeoutSeconds": 60, "upscalingMode": "Aggressive"},
+    "reuseVolumesInWorkerGroups": False,
+    "preRayStartCommands": ["ulimit -n 65536"],
+    "entrypointNumCpus": 1,
+    "entrypointNumGpus": 0,
+    "entrypointResources": {"tpu": 1},
+    "runtimeEnv": {"env_vars": {"A": "1"}},
+    "cluster": {},
+    "clusterFrom": {"task": "cluster", "unit": "exp-cluster"},
+    "clusterSelector": {"ray.io/cluster": "shared"},
 }
 ENV = [
     {"name": "PLAIN", "value": "1"},
@@ -70,6 +158,36 @@ ENV = [
     {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
 ]
 SCRIPT = {"inline": "echo", "args": ["a"], "entrypoint": "bash"}
+RENDEZVOUS = {"rdzvBackend": "c10d", "rdzvPort": 29500, "rdzvId": "x", "maxRestarts": 3}
+# Either torchrun or ft: a rule of the API server's, too.
+LAUNCHER = {
+    "torchrun": RENDEZVOUS,
+    "ft": {
+        **RENDEZVOUS,
+        "cfgPath": "/etc/ft.yaml",
+        "finishedFlagFile": "/data/finished",
+        "workloadCheckInterval": 5,
+        "initialRankHeartbeatTimeout": 60,
+        "rankHeartbeatTimeout": 45,
+        "rankTerminationSignal": "SIGTERM",
+        "logLevel": "DEBUG",
+    },
+    "nsys": {
+        "folder": "/data/profile",
+        "filename": "profile_%p",
+        "trace": ["nvtx"],
+        "extraArgs": ["--force-overwrite=true"],
+        "gpuMetrics": True,
+    },
+}
+PACKAGES = {
+    "requirements": ["numpy==2.0"],
+    "indexUrl": "https://host/simple",
+    "extraIndexUrls": ["https://other/simple"],
+    "indexSecret": {"name": "s", "key": "url", "optional": False},
+    "cache": {"claimName": "wheels"},
+}
+ARTIFACTS = [{"name": "model", "path": "/data/model.pt"}, {"name": "far", "uri": "s3://b/far"}]
 RETRY = {
     "limit": 3,
     "infrastructureLimit": 10,
@@ -80,7 +198,22 @@ RETRY = {
 DEADLINES = {"queuedSeconds": 60, "activeSeconds": 90}
 # The rule that a task has either a script or a group is the API server's.
 GROUP = {
-    "roles": [{"name": "a", "script": SCRIPT, "env": [{"name": "A", "value": "1"}]}],
+    "roles": [
+        {
+            "name": "a",
+            "script": SCRIPT,
+            "env": [{"name": "A", "value": "1"}],
+            "launcher": LAUNCHER,
+            "numNodes": 2,
+            "nprocsPerNode": 4,
+            "gpusPerNode": 4,
+            "image": "app",
+            "cpu": "1",
+            "cpuLimit": "2",
+            "memory": "1Gi",
+            "memoryLimit": "2Gi",
+        }
+    ],
     "successPolicy": "Leader",
 }
 MATRIX = {
@@ -93,9 +226,11 @@ TASK = {
     "name": "train",
     "script": SCRIPT,
     "env": ENV,
-    "launcher": {"torchrun": {"maxRestarts": 3}},
-    "executor": {"trainJob": TRAIN},
+    "launcher": LAUNCHER,
+    "packages": PACKAGES,
+    "executor": {"trainJob": TRAIN, "ray": RAY},
     "outputs": [{"name": "loss"}],
+    "artifacts": ARTIFACTS,
     "group": GROUP,
     "retry": RETRY,
     "deadlines": DEADLINES,
@@ -110,12 +245,27 @@ WORK = {name: value for name, value in TASK.items() if to_snake(name) in Work.mo
 PROFILE = {
     "extends": "base",
     "env": ENV,
-    "executor": {"job": JOB},
+    "packages": PACKAGES,
+    "executor": {"job": JOB, "ray": RAY},
     "retry": RETRY,
     "deadlines": DEADLINES,
 }
-CODE = {"inline": [{"path": "pkg/main.py", "content": "print()"}]}
 DIGEST = "sha256:" + "0" * 64
+# Exactly one source: the API server's rule.
+CODE = {
+    "inline": [{"path": "pkg/main.py", "content": "print()"}],
+    "bundle": {"digest": DIGEST, "size": 10},
+    "git": {
+        "url": "git@host:repo.git",
+        "ref": "main",
+        "commit": "0" * 40,
+        "subpath": "recipes",
+        "submodules": True,
+        "secret": {"name": "deploy"},
+    },
+    "pvc": {"claimName": "c", "subPath": "a", "readOnly": True, "digest": DIGEST},
+    "uri": {"url": "https://host/a.tgz", "digest": DIGEST, "secret": {"name": "s"}},
+}
 CONDITION = {
     "type": "Accepted",
     "status": "True",
@@ -134,6 +284,7 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
             "defaults": {
                 "profile": "p",
                 "env": ENV,
+                "packages": PACKAGES,
                 "executor": {"job": JOB, "trainJob": TRAIN},
                 "retry": RETRY,
                 "deadlines": DEADLINES,
@@ -167,6 +318,7 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
             "skippedTasks": [{"name": "b", "reason": "DependencyNotMet", "message": "m"}],
             "tasks": [{"name": "a", "states": "F"}, {"name": "m", "states": ".+SCK"}],
             "profiles": [{"name": "p", "namespace": "n", "spec": PROFILE}],
+            "code": {"commit": "0" * 40, "digest": DIGEST},
             "plan": {"configMap": "c", "digest": DIGEST},
             "startTime": TIME,
             "completionTime": TIME,
@@ -224,11 +376,22 @@ FULL: list[tuple[type[ApiModel], dict[str, Any]]] = [
                     "completionTime": TIME,
                     "missingSince": TIME,
                     "lateResult": "Succeeded",
+                    "log": {
+                        "location": "store:ns/u/1",
+                        "sizeBytes": 7,
+                        "digest": DIGEST,
+                        "message": "m",
+                    },
                 }
             ],
             "retries": {"user": 1, "infrastructure": 2},
             "nextAttemptTime": TIME,
             "outputs": [{"name": "loss", "value": "0.1"}],
+            "artifacts": [
+                {"name": "model", "path": "/data/m", "sizeBytes": 7, "digest": DIGEST},
+                {"name": "far", "uri": "s3://b/far"},
+            ],
+            "dashboardUrl": "http://ray:8265",
             "startTime": TIME,
             "completionTime": TIME,
             "conditions": [CONDITION],
@@ -258,7 +421,8 @@ def test_unset_fields_are_absent() -> None:
     """Nothing on the wire is null."""
     task = Task.model_validate({"name": "a", "script": {"path": "x.sh"}, "executor": {"job": {}}})
     assert "null" not in json.dumps(task.to_dict())
-    assert UnitStatus().to_dict() == {"attempts": [], "outputs": [], "conditions": []}
+    empty: dict[str, Any] = {"attempts": [], "outputs": [], "artifacts": [], "conditions": []}
+    assert UnitStatus().to_dict() == empty
 
 
 def test_times_are_in_utc_with_whole_seconds() -> None:
@@ -269,7 +433,7 @@ def test_times_are_in_utc_with_whole_seconds() -> None:
     assert condition.to_dict()["lastTransitionTime"] == TIME
 
 
-@pytest.mark.parametrize("place", ["tasks.0.skript", "defaults.images", "code.git", "cancelled"])
+@pytest.mark.parametrize("place", ["tasks.0.skript", "defaults.images", "code.svn", "cancelled"])
 def test_unknown_fields_are_refused(place: str) -> None:
     """A typing error is never dropped in silence; the error has the path."""
     wire = json.loads(json.dumps(FULL[0][1]))
