@@ -47,6 +47,7 @@ class Evidence:
             if seen.state is State.FAILED:
                 return await self._with_log(seen, child, pods)
             if seen.state is State.WAITING and kueue.is_held(child):
+                seen = replace(seen, queued=True)
                 return await kueue.explain(self._kube, seen, child)
             if seen.state is State.WAITING and seen.reason in SAYS_LITTLE:
                 return await self._with_event(seen, child, pods)

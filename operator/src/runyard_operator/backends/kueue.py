@@ -90,7 +90,7 @@ async def explain(kube: KubeApi, seen: Observation, child: Mapping[str, Any]) ->
     else:
         reason, message = why(workload)
         message = f"queue {queue!r}: {message}"
-    return replace(seen, reason=reason, message=message, queued=True)
+    return replace(seen, reason=reason, message=message)
 
 
 def why(workload: Mapping[str, Any] | None) -> tuple[str, str]:
