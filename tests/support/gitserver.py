@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -81,12 +82,18 @@ class GitServer:
 
 
 @contextlib.contextmanager
-def git_over_http(root: Path, address: str = "127.0.0.1", **fields: Any) -> Iterator[GitServer]:
+def git_over_http(
+    root: Path,
+    address: str = "127.0.0.1",
+    *,
+    tls: ssl.SSLContext | None = None,
+    **fields: Any,
+) -> Iterator[GitServer]:
     """Serves the repositories below `root`."""
     state = GitServer(url="", **fields)
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.0"
+        protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
             pass
@@ -106,6 +113,7 @@ def git_over_http(root: Path, address: str = "127.0.0.1", **fields: Any) -> Iter
             if not state.allows(self.headers.get("Authorization")):
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             path, _, query = self.path.partition("?")
@@ -133,11 +141,15 @@ def git_over_http(root: Path, address: str = "127.0.0.1", **fields: Any) -> Iter
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
                 self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
     server = ThreadingHTTPServer((address, 0), Handler)
-    state.url = f"http://{address}:{server.server_address[1]}"
+    server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    state.url = f"{'https' if tls else 'http'}://{address}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,10 +46,14 @@ class Served:
 
 
 @contextmanager
-def serving(script: Script, address: str = "127.0.0.1") -> Iterator[Served]:
+def serving(
+    script: Script, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[Served]:
     """Serves `script` until the block ends."""
     server = ThreadingHTTPServer((address, 0), BaseHTTPRequestHandler)
-    served = Served(f"http://{address}:{server.server_address[1]}")
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    served = Served(f"{'https' if tls else 'http'}://{address}:{server.server_address[1]}")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -13,6 +13,7 @@ from runyard_operator.unpack.limits import Limits
 from runyard_operator.unpack.problems import UnpackError, Unreachable
 from runyard_operator.unpack.secret import Secret
 from tests.support.httpserver import Answer, Request, serving
+from tests.support.tls import self_signed
 from tests.unit.unpack.archives import digest, entry, tar
 
 PLAIN = tar([entry("a.py", b"print(1)\n" * 1000)])
@@ -93,6 +94,20 @@ def test_answers_that_are_no_archive(
     with serving(lambda _: answer) as server, pytest.raises(kind, match=said):
         download.unpack_uri(f"{server.url}/a", code, digest(PACKED), Secret(None))
     assert len(server.requests) == (3 if kind is Unreachable else 1)
+
+
+def test_an_authority_of_ones_own(tmp_path: Path) -> None:
+    """Its certificate alone in the Secret, or beside a token."""
+    context, authority = self_signed(tmp_path)
+    with serving(lambda _: Answer(PACKED), tls=context) as server:
+        url, code = f"{server.url}/a", str(tmp_path / "code")
+        with pytest.raises(UnpackError, match=r"into the Secret as ca\.crt"):
+            download.unpack_uri(url, code, digest(PACKED), Secret(None))
+        known = secret(tmp_path, **{"ca.crt": authority})
+        assert download.unpack_uri(url, code, digest(PACKED), known) == 1
+        (tmp_path / "secret/token").write_text("abc")
+        assert download.unpack_uri(url, code, digest(PACKED), known) == 1
+    assert server.requests[-1].headers["Authorization"] == "Bearer abc"
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

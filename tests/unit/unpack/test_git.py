@@ -21,6 +21,7 @@ from tests.support.gitserver import (
     git_over_http,
     git_over_ssh,
 )
+from tests.support.tls import self_signed
 
 PASSWORD = "p@ss/w:rd %41"
 
@@ -259,6 +260,20 @@ def test_ssh_with_a_pinned_host_key(tmp_path: Path, repository: Repository, ssh:
         source(tmp_path, url, {**keys, "known_hosts": "\n"})
     with pytest.raises(UnpackError, match="needs a key: name a Secret with ssh-privatekey"):
         source(tmp_path, url)
+
+
+def test_an_authority_of_ones_own(tmp_path: Path, repository: Repository) -> None:
+    """Its certificate alone in the Secret, or beside a password; without it, what to do is told."""
+    commit = repository.commit({"a": ""})
+    context, authority = self_signed(tmp_path)
+    with git_over_http(repository.folder.parent, tls=context) as server:
+        url = f"{server.url}/code.git"
+        with pytest.raises(UnpackError, match=r"into the Secret as ca\.crt"):
+            fetched(source(tmp_path, url), tmp_path, commit)
+        known = {"ca.crt": authority}
+        assert names(fetched(source(tmp_path, url, known), tmp_path, commit)) == {"a"}
+        server.user, server.password = "git", "pw"
+        assert fetched(source(tmp_path, url, {**known, "password": "pw"}), tmp_path, commit)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from runyard_operator.unpack.archive import copy_hashed, staging, unpack_bundle, unpack_file
 from runyard_operator.unpack.limits import DEFAULT, Limits
 from runyard_operator.unpack.problems import UnpackError, Unreachable, redacted
-from runyard_operator.unpack.secret import Secret
+from runyard_operator.unpack.secret import KEY_CA, Secret
 
 TIMEOUT: Final = 60.0
 """Seconds in which a server must say something."""
@@ -72,7 +72,7 @@ def _fetch_any(url: str, path: str, secret: Secret, limits: Limits) -> str:
         return s3.fetch(url, path, secret, limits)
     authorization = secret.authorization()
     headers = {} if authorization is None else {"Authorization": authorization}
-    return fetch(url, path, headers, limits.archive)
+    return fetch(url, path, headers, limits.archive, authority=secret.text(KEY_CA))
 
 
 def fetch(
@@ -80,31 +80,42 @@ def fetch(
     path: str,
     headers: Mapping[str, str],
     limit: int,
+    *,
+    authority: str | None = None,
     sleep: Sleep = time.sleep,
 ) -> str:
     """Downloads to the file `path` and returns the file's digest.
+
+    `authority` are certificates in PEM that are trusted beside the usual ones.
 
     Raises:
         Unreachable, UnpackError: see `unpack_uri`.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UnpackError(f"{redacted(url)}: only https, http and s3 addresses can be downloaded")
+    opener = _opener(authority)
     for pause in PAUSES:
         try:
-            return _fetch_once(url, path, headers, limit)
+            return _fetch_once(url, path, headers, limit, opener)
         except Unreachable as problem:
             print(f"runyard: {problem}; trying again", flush=True)
             sleep(pause)
-    return _fetch_once(url, path, headers, limit)
+    return _fetch_once(url, path, headers, limit, opener)
 
 
-def _fetch_once(url: str, path: str, headers: Mapping[str, str], limit: int) -> str:
+def _fetch_once(
+    url: str,
+    path: str,
+    headers: Mapping[str, str],
+    limit: int,
+    opener: urllib.request.OpenerDirector,
+) -> str:
     request = urllib.request.Request(url)  # noqa: S310 - the scheme was looked at
     for name, value in headers.items():
         # Not for the server that a redirection leads to.
         request.add_unredirected_header(name, value)
     try:
-        with _opener().open(request, timeout=TIMEOUT) as answer, open(path, "wb") as out:
+        with opener.open(request, timeout=TIMEOUT) as answer, open(path, "wb") as out:
             digest = copy_hashed(answer, out, limit, "the archive")
             said = answer.headers.get("Content-Length")
             if said is not None and said.isdecimal() and int(said) != out.tell():
@@ -115,6 +126,12 @@ def _fetch_once(url: str, path: str, headers: Mapping[str, str], limit: int) -> 
         text = f"{redacted(url)}: status {problem.code}: {hint}"
         raise (Unreachable if problem.code in _TRY_LATER else UnpackError)(text) from None
     except urllib.error.URLError as problem:
+        if isinstance(problem.reason, ssl.SSLCertVerificationError):
+            raise UnpackError(
+                f"{redacted(url)}: the server's certificate is from no authority that is known"
+                f" ({problem.reason.verify_message}): put the authority's own into the Secret as"
+                f" {KEY_CA}"
+            ) from None
         # A text is urllib's own refusal, of an address that a redirection led to.
         kind = UnpackError if isinstance(problem.reason, str) else Unreachable
         raise kind(f"{redacted(url)} cannot be reached: {problem.reason}") from None
@@ -122,13 +139,19 @@ def _fetch_once(url: str, path: str, headers: Mapping[str, str], limit: int) -> 
         raise Unreachable(f"{redacted(url)}: {problem or type(problem).__name__}") from None
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(authority: str | None) -> urllib.request.OpenerDirector:
     """Speaks http and https alone: no redirection may lead to a file or to FTP."""
+    context = ssl.create_default_context()
+    if authority is not None:
+        try:
+            context.load_verify_locations(cadata=authority)
+        except ssl.SSLError as problem:
+            raise UnpackError(f"{KEY_CA} of the Secret holds no certificate: {problem}") from None
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPSHandler(context=context),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),

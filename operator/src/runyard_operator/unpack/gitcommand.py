@@ -16,7 +16,14 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from runyard_operator.unpack.problems import UnpackError, Unreachable, one_line, redacted
-from runyard_operator.unpack.secret import KEY_HOSTS, KEY_PASSWORD, KEY_SSH, KEY_USER, Secret
+from runyard_operator.unpack.secret import (
+    KEY_CA,
+    KEY_HOSTS,
+    KEY_PASSWORD,
+    KEY_SSH,
+    KEY_USER,
+    Secret,
+)
 
 _SCHEMES: Final = ("https", "http", "ssh")
 _SCP: Final = re.compile(r"^[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:[^:]")
@@ -57,6 +64,11 @@ _HINTS: Final = (
         re.compile(r"Host key verification failed"),
         f"the server's key is not the one in {KEY_HOSTS} of the Secret: add the line that"
         " `ssh-keyscan HOST` prints, once you know that it is right",
+    ),
+    (
+        re.compile(r"certificate (verification failed|problem)"),
+        f"the server's certificate is from no authority that is known: put the authority's own into"
+        f" the Secret as {KEY_CA}",
     ),
     (
         re.compile(r"Permission denied \("),
@@ -134,9 +146,16 @@ class Git:
 
     def _password(self, secret: Secret, keys: str) -> None:
         """Leaves the password for git's own helper, which gives it to this server alone."""
-        password = secret.line(KEY_PASSWORD)
         if _is_ssh(self.url) or not secret:
             return
+        parts = urlsplit(self.url)
+        authority = secret.text(KEY_CA)
+        if authority is not None:
+            site = f"http.{parts.scheme}://{parts.netloc}/.sslCAInfo"
+            self._settings[site] = _private(keys, KEY_CA, authority)
+            if secret.keys() == [KEY_CA]:
+                return
+        password = secret.line(KEY_PASSWORD)
         if password is None:
             raise UnpackError(
                 f"the Secret has the keys {', '.join(secret.keys()) or 'none'}: an https address"
@@ -144,10 +163,10 @@ class Git:
             )
         # Servers that take a token look at no name, and refuse an empty one.
         user = secret.line(KEY_USER) or "git"
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
         self._secrets += [password, quote(password, safe="")]
-        line = f"{parts.scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{host}\n"
+        line = (
+            f"{parts.scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}\n"
+        )
         place = _private(keys, "credentials", line)
         self._settings["credential.helper"] = f"store --file={shlex.quote(place)}"
 

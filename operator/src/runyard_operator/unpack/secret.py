@@ -11,6 +11,7 @@ KEY_SSH = "ssh-privatekey"
 KEY_HOSTS = "known_hosts"
 KEY_USER = "username"
 KEY_PASSWORD = "password"  # noqa: S105 - the name of the key, as Kubernetes has it
+KEY_CA = "ca.crt"
 KEY_TOKEN = "token"  # noqa: S105 - as above
 _BYTES = 65536
 
@@ -69,7 +70,7 @@ class Secret:
         Raises:
             UnpackError: the Secret has neither.
         """
-        if not self:
+        if not self or self.keys() == [KEY_CA]:
             return None
         token = self.line(KEY_TOKEN)
         if token is not None:
