@@ -12,12 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from runyard.cli.logs import Wanted
+import pytest
+
+from runyard.cli.logs import Wanted, moment
 from runyard.cli.slots import TERMINAL
 from runyard_operator.logs import plan
 from runyard_operator.logs.plan import Packer
 from tests.support.httpserver import Answer, Request, serving
-from tests.unit.cli.objects import experiment, member, unit
+from tests.unit.cli.objects import NOW, experiment, member, unit
 
 LOG = b"2026-03-01T12:00:00.000000001Z hello\n"
 
@@ -287,3 +289,17 @@ def test_a_second_call_goes_on_where_the_first_was(tmp_path: Path) -> None:
     Path(places).write_text("mine", encoding="utf-8")
     refused = run(api, tmp_path, *resumed)
     assert (refused.returncode, "no file of positions" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("90", "2026-03-01T11:58:30Z"),
+        ("1h30m", "2026-03-01T10:30:00Z"),
+        ("2026-03-01T12:00:00.9Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z"),
+    ],
+)
+def test_a_moment_is_a_duration_or_a_time(text: str, second: str) -> None:
+    """In UTC and whole seconds, as the kubelet wants it."""
+    assert moment(text, NOW) == second
