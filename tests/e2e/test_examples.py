@@ -40,6 +40,12 @@ EXPECTED = {
     "group.yaml": Expected(
         "group", {"evaluate": "Succeeded"}, "evaluate", "client heard: you asked for /42"
     ),
+    "torchrun-job.yaml": Expected(
+        "torchrun", {"train": "Succeeded"}, "train", "4 ranks add up to 6"
+    ),
+    "gang.yaml": Expected(
+        "gang", {"train": "Succeeded"}, "train", "trained on batch 0 and batch 1"
+    ),
     "finally.yaml": Expected(
         "finally",
         {"train": "Succeeded", "flaky": "Failed", "report": "Succeeded"},
