@@ -108,7 +108,7 @@ _WAITING = min(_CPUS + 1, 6)
 
 API_PARTS = (
     "etcd", "kube-apiserver", "kube-apiserver-oldest", "kube-controller-manager", "kubectl", "kwok",
-    "manifests/trainer", "debian/openssl", "versitygw",
+    "manifests/trainer", "manifests/kuberay", "debian/openssl", "versitygw",
 )  # fmt: skip
 """What the integration tests need of the testbed."""
 
