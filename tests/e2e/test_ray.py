@@ -75,6 +75,8 @@ def test_tasks_share_a_cluster(kube: Kubectl, operator: OperatorProcess, cli: Cl
     whole["spec"]["tasks"] += [
         borrowing("fails", "echo going down; printf 'without an end of line'; exit 3"),
         borrowing("endless", "echo begins; while :; do sleep 0.2; done"),
+        # As long as it waits, the cluster stays.
+        {**borrowing("last", "true"), "approval": {}},
     ]
     kube.apply(whole)
 
@@ -93,9 +95,8 @@ def test_tasks_share_a_cluster(kube: Kubectl, operator: OperatorProcess, cli: Cl
         "the endless task is cancelled",
     )
     # The unit says Cancelled when Ray has stopped the job, not when it was asked to.
-    if kube.list(CLUSTER):
-        states = ray_jobs(kube)
-        assert states["ray-cluster-endless"] == "STOPPED"
+    assert ray_jobs(kube)["ray-cluster-endless"] == "STOPPED"
+    assert cli.run("approve", "ray-cluster", "last").returncode == 0
 
     finished(kube, "ray-cluster", timeout=PATIENCE)
     units = units_of(kube)
@@ -105,6 +106,7 @@ def test_tasks_share_a_cluster(kube: Kubectl, operator: OperatorProcess, cli: Cl
         "again": "Succeeded",
         "fails": "Failed",
         "endless": "Cancelled",
+        "last": "Succeeded",
     }
     assert units["square"]["status"]["outputs"] == [{"name": "total", "value": "14"}]
     (failed,) = units["fails"]["status"]["attempts"]
