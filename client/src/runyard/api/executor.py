@@ -87,8 +87,11 @@ class PodFields(ApiModel):
     pod_labels: Labels = {}
     pod_annotations: Marks = {}
     pod_spec_overrides: PodSpecOverrides | None = None
-    queue_name: ObjectName | None = Field(
-        default=None, description="The LocalQueue of Kueue that admits the job."
+    queue_name: LabelValue | None = Field(
+        default=None,
+        min_length=1,
+        description="The LocalQueue of Kueue that admits the job. On a shared Ray cluster it is the"
+        " cluster that waits in the queue; what runs there needs none.",
     )
     workload_priority_class: ObjectName | None = Field(
         default=None, description="Kueue's WorkloadPriorityClass; needs queueName."
