@@ -14,7 +14,7 @@ import pytest
 from runyard_operator.bundles.digest import content_digest
 from testbed.layout import HOST_ADDRESS
 from tests.support.experiments import EXPERIMENT, UNIT, experiment, finished, job, phase
-from tests.support.gitserver import GitServer, Repository, git, git_over_http
+from tests.support.gitserver import GitServer, Repository, git, git_over_http, git_over_ssh
 from tests.support.httpserver import Answer, Request, serving
 from tests.support.kubectl import Kubectl
 from tests.support.operator import OperatorProcess
@@ -100,7 +100,7 @@ def index() -> Iterator[Index]:
 def test_git_is_fetched_at_the_commit_that_was_looked_up(
     kube: Kubectl, operator: OperatorProcess, repository: Repository, git_server: GitServer
 ) -> None:
-    """50 MB with a token and a submodule; a branch that is not there is told, and nothing runs."""
+    """50 MB with a token and a submodule; by ssh with a deploy key; a branch that is not there."""
     commit = git(repository.folder, "rev-parse", "HEAD")
     kube.apply(secret("robot", username="robot", password=PASSWORD))
     source = {
@@ -118,6 +118,12 @@ def test_git_is_fetched_at_the_commit_that_was_looked_up(
     """
     kube.apply(experiment("git", job("use", check), code={"git": source}))
     kube.apply(experiment("nogit", job("use", "true"), code={"git": {**source, "ref": "mian"}}))
+    with git_over_ssh(repository.folder.parent, HOST_ADDRESS) as ssh:
+        keys = {"ssh-privatekey": ssh.key, "known_hosts": ssh.known_hosts}
+        kube.apply(secret("deploy", **keys))
+        by_key = {"url": f"{ssh.url}/inner.git", "secret": {"name": "deploy"}}
+        kube.apply(experiment("ssh", job("use", "cat deep.txt"), code={"git": by_key}))
+        succeeded(kube, "ssh")
     done = succeeded(kube, "git")
     assert done["status"]["code"]["commit"] == commit
 

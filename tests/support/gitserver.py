@@ -172,8 +172,8 @@ class SshServer:
 
 
 @contextlib.contextmanager
-def git_over_ssh(root: Path) -> Iterator[SshServer]:
-    """Serves the repositories below `root` to one key, over SSH on loopback."""
+def git_over_ssh(root: Path, address: str = "127.0.0.1") -> Iterator[SshServer]:
+    """Serves the repositories below `root` to one key, over SSH."""
     host, strange, client, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in "four")
 
     class Server(asyncssh.SSHServer):
@@ -207,7 +207,7 @@ def git_over_ssh(root: Path) -> Iterator[SshServer]:
 
     async def listen() -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[host], server_factory=Server,
+            address, 0, server_host_keys=[host], server_factory=Server,
             process_factory=process, encoding=None,
         )  # fmt: skip
 
@@ -219,10 +219,10 @@ def git_over_ssh(root: Path) -> Iterator[SshServer]:
 
     acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
     port = acceptor.get_port()
-    where = f"[127.0.0.1]:{port}"
+    where = f"[{address}]:{port}"
     try:
         yield SshServer(
-            url=f"ssh://git@127.0.0.1:{port}",
+            url=f"ssh://git@{address}:{port}",
             key=client.export_private_key().decode(),
             other_key=other.export_private_key().decode(),
             known_hosts=f"{where} {host.export_public_key().decode()}",
