@@ -429,14 +429,17 @@ def test_an_upload_that_is_cut_off_is_never_seen(
 def test_a_push_waits_for_a_store_that_restarts(
     cli: Cli, kube: Kubectl, store: StoreProcess, tmp_path: Path
 ) -> None:
-    """It tries again, and again."""
+    """It tries again, and again; a terminal shows how far it is."""
     folder = code(tmp_path / "code", BIG)
     store.send(signal.SIGKILL)
     store.ended()
     back = threading.Timer(3, store.start)
     back.start()
     try:
-        assert "sent" in push(cli, folder, "--store-namespace", kube.namespace)["said"]
+        terminal = cli.on_terminal("code", "push", str(folder), "--store-namespace", kube.namespace)
+        terminal.wait_for("3.5 MB of 3.5 MB")
+        assert terminal.finish() == 0
+        assert "sent 3.5 MB" in terminal.drawn
     finally:
         back.join()
 
