@@ -119,8 +119,8 @@ LAYERS = (
         "integration", "a real API server", _pytest("integration", _WAITING, *_ONCE_MORE), API_PARTS
     ),
     Layer(
-        "e2e", "a real cluster with real pods", _pytest("e2e", _WAITING, *_ONCE_MORE, alone=True),
-        tuple(catalogue()),
+        "e2e", "a real cluster with real pods",
+        _pytest("e2e", _WAITING, "-v", *_ONCE_MORE, alone=True), tuple(catalogue()),
     ),
 )  # fmt: skip
 NAMES = tuple(layer.name for layer in LAYERS)
