@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 OPERATOR = "testbed.local/operator:dev"
 CONFIG = PodConfig(image=OPERATOR)
 POD = {"image": WORKER, "imagePullPolicy": "IfNotPresent", "cpu": "50m"}
-FOR_EVER = "while :; do sleep 0.2; done"
+FOR_EVER = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
 
 # Rank 0 tells which node it runs on, what came as arguments, and the sum over all processes.
 TRAIN = """
