@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import subprocess
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from runyard.api.launcher import Launcher
 from runyard_operator.launchers import Program, Shape, Variable, start
+from runyard_operator.launchers.torch import HOSTING
 
 RANK = Variable("$RANK")
 TWO = Shape(nodes=2, nprocs=8, head="head-0", node_rank=RANK, run_id="key-1")
@@ -24,18 +26,18 @@ HOSTILE = st.lists(
 def words(program: Program, launcher: dict[str, Any] | None, shape: Shape = TWO) -> str:
     """The words as one line; no word of these tests has a space in it."""
     made = None if launcher is None else Launcher.model_validate(launcher)
-    return " ".join(start(program, made, shape))
+    return " ".join(each for each in start(program, made, shape) if each != HOSTING)
 
 
 def rendezvous(endpoint: str, nodes: str, processes: int, rank: str, identity: str) -> str:
-    """The options that NeMo-Run gives to torchrun, in its order; with more patience for nodes."""
+    """The options that NeMo-Run gives to torchrun, in its order."""
     return (
         f"--rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id {identity} --nnodes {nodes}"
         f" --nproc-per-node {processes} --node-rank {rank} --tee 3"
-        + (" --rdzv-conf join_timeout=900,read_timeout=900" if nodes != "1" else "")
     )
 
 
+HOSTED = "sh -c runyard $RANK join_timeout=900,read_timeout=900"
 ON_TWO = rendezvous("head-0:29500", "2", 8, "$RANK", "key-1")
 ON_ONE = rendezvous("localhost:0", "1", 4, "0", "key-1")
 
@@ -65,7 +67,7 @@ ON_ONE = rendezvous("localhost:0", "1", 4, "0", "key-1")
 def test_each_form_of_a_script(program: Program, alone: str, under_torchrun: str) -> None:
     """Torchrun stands for a plain Python; any other program it starts itself."""
     assert words(program, None) == alone
-    assert words(program, {"torchrun": {}}) == f"torchrun {ON_TWO} {under_torchrun}"
+    assert words(program, {"torchrun": {}}) == f"{HOSTED} torchrun {ON_TWO} {under_torchrun}"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,26 @@ def test_each_form_of_a_script(program: Program, alone: str, under_torchrun: str
 )  # fmt: skip
 def test_options_of_the_rendezvous(options: dict[str, Any], shape: Shape, expected: str) -> None:
     """Alone, c10d takes any free port: several roles may share one host."""
-    assert words(PYTHON, {"torchrun": options}, shape) == f"torchrun {expected} train.py --lr 1e-4"
+    alone = shape.nodes == 1
+    start_of_line = "torchrun" if alone else f"{HOSTED} torchrun"
+    made = words(PYTHON, {"torchrun": options}, shape)
+    assert made == f"{start_of_line} {expected} train.py --lr 1e-4"
+
+
+@pytest.mark.parametrize(("rank", "hosts"), [("0", "1"), ("1", "0"), ("12", "0")])
+def test_node_0_is_told_that_it_hosts_the_rendezvous(rank: str, hosts: str) -> None:
+    """Otherwise DNS decides; the shell hands on every other word as it is."""
+    made = start(PYTHON, Launcher.model_validate({"torchrun": {}}), TWO)
+    shell = [{"$RANK": rank, "torchrun": "echo"}.get(each, each) for each in made]
+    said = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    conf = f"--rdzv-conf join_timeout=900,read_timeout=900,is_host={hosts}"
+    assert said.strip() == f"{conf} {ON_TWO} train.py --lr 1e-4".replace("$RANK", rank)
+
+
+def test_the_static_backend_needs_no_host() -> None:
+    """Node 0 is the host there by its rank."""
+    made = start(PYTHON, Launcher.model_validate({"torchrun": {"rdzvBackend": "static"}}), TWO)
+    assert made[0] == "torchrun"
 
 
 def test_the_fault_tolerant_launcher() -> None:
@@ -110,10 +131,10 @@ def test_the_fault_tolerant_launcher() -> None:
         " --ft-rank-termination-signal SIGTERM --ft-log-level DEBUG"
     )
     assert words(PYTHON, {"ft": options}) == (
-        f"ft_launcher {told} {ON_TWO} --max-restarts 2 train.py --lr 1e-4"
+        f"{HOSTED} ft_launcher {told} {ON_TWO} --max-restarts 2 train.py --lr 1e-4"
     )
-    assert (
-        words(PYTHON, {"ft": {}}) == f"ft_launcher --ft-log-level INFO {ON_TWO} train.py --lr 1e-4"
+    assert words(PYTHON, {"ft": {}}) == (
+        f"{HOSTED} ft_launcher --ft-log-level INFO {ON_TWO} train.py --lr 1e-4"
     )
 
 
@@ -139,7 +160,7 @@ NSYS = (
             {"nsys": {"folder": "/data/p"}, "torchrun": {}},
             TWO,
             "runyard /data/p " + NSYS.format(metrics="", folder="/data/p"),
-            f"torchrun {ON_TWO} train.py --lr 1e-4",
+            f"{HOSTED} torchrun {ON_TWO} train.py --lr 1e-4",
         ),
         (
             {"nsys": {"gpuMetrics": True}},
@@ -161,7 +182,8 @@ def test_the_profiler_goes_before_all(
     """NeMo-Run's line, in a shell that makes the folder; metrics of GPUs on node 0 alone."""
     made = start(PYTHON, Launcher.model_validate(launcher), shape)
     assert made[:2] == ["sh", "-c"]
-    assert " ".join(made[3:]) == f"{start_of_line} {end_of_line}"
+    told = " ".join(each for each in made[3:] if each != HOSTING)
+    assert told == f"{start_of_line} {end_of_line}"
 
 
 @given(HOSTILE, st.sampled_from([None, "torchrun", "ft", "nsys"]))
@@ -179,7 +201,11 @@ def test_words_of_a_script_are_never_interpreted(args: list[str], name: str | No
 def test_places_keep_their_variables() -> None:
     """Only whole words are a place's own; the rest is escaped by it."""
     made = start(PYTHON, Launcher.model_validate({"torchrun": {}}), TWO)
-    assert [each for each in made if isinstance(each, Variable)] == ["$RANK"]
+    assert [each for each in made if isinstance(each, Variable)] == ["$RANK", "$RANK"]
     head = Shape(nodes=2, head=Variable("$HEAD"), node_rank=RANK)
     made = start(PYTHON, Launcher.model_validate({"torchrun": {}}), head)
-    assert [each for each in made if isinstance(each, Variable)] == ["$HEAD:29500", "$RANK"]
+    assert [each for each in made if isinstance(each, Variable)] == [
+        "$RANK",
+        "$HEAD:29500",
+        "$RANK",
+    ]

@@ -19,6 +19,13 @@ DEFAULT_PORT: Final = 29500
 CFG_PATH_VARIABLE: Final = "FAULT_TOL_CFG_PATH"
 FLAG_VARIABLE: Final = "FAULT_TOL_FINISHED_FLAG_FILE"
 
+HOSTING: Final = """\
+if [ "$1" = 0 ]; then host=1; else host=0; fi
+conf=$2,is_host=$host; program=$3; shift 3
+exec "$program" --rdzv-conf "$conf" "$@"
+"""
+"""The first words are the node's rank and what else the option says, the others the command."""
+
 _PYTHON: Final = frozenset({"python", "python3"})
 """Programs that torchrun stands for: it runs a script with the Python that it runs in itself."""
 _ANY_PORT: Final = "0"
@@ -33,7 +40,8 @@ with the name `local_rank`."""
 
 def torchrun(options: Torchrun, entrypoint: str, script: Sequence[str], shape: Shape) -> list[str]:
     """The words for torchrun; `script` is a file's or a module's words with its arguments."""
-    return ["torchrun", *_rendezvous(options, shape), *_what(entrypoint, script)]
+    words = ["torchrun", *_rendezvous(options, shape), *_what(entrypoint, script)]
+    return _hosted(words, options, shape)
 
 
 def ft_launcher(
@@ -56,7 +64,19 @@ def ft_launcher(
     # It refuses to start when it is told nothing, and the option against that has another name in
     # each version: its own default is told it instead.
     own = own or ["--ft-log-level", "INFO"]
-    return ["ft_launcher", *own, *_rendezvous(options, shape), *_what(entrypoint, script)]
+    words = ["ft_launcher", *own, *_rendezvous(options, shape), *_what(entrypoint, script)]
+    return _hosted(words, options, shape)
+
+
+def _hosted(words: list[str], options: Rendezvous, shape: Shape) -> list[str]:
+    """The words, where node 0 knows that it is the one that hosts the rendezvous.
+
+    Left alone, c10d compares addresses: a node whose own name is not in DNS yet takes itself for
+    another one, and all wait for a host that there is not.
+    """
+    if shape.nodes == 1 or (options.rdzv_backend or DEFAULT_BACKEND) != DEFAULT_BACKEND:
+        return words
+    return ["sh", "-c", HOSTING, "runyard", shape.node_rank, _PATIENCE, *words]
 
 
 def environment(options: FaultTolerance) -> dict[str, str]:
@@ -75,8 +95,6 @@ def _rendezvous(options: Rendezvous, shape: Shape) -> Iterator[str]:
     yield from ("--nproc-per-node", str(shape.nprocs))
     yield from ("--node-rank", shape.node_rank)
     yield from ("--tee", "3")
-    if backend == DEFAULT_BACKEND and shape.nodes > 1:
-        yield from ("--rdzv-conf", _PATIENCE)
     if options.max_restarts is not None:
         yield from ("--max-restarts", str(options.max_restarts))
 
