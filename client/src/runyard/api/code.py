@@ -75,7 +75,7 @@ class CodeGit(ApiModel):
     secret: SecretName | None = Field(
         default=None,
         description="Keys as Kubernetes has them: ssh-privatekey with known_hosts, or username and"
-        " password, where a token goes as the password.",
+        " password, where a token goes as the password; ca.crt for an authority of your own.",
     )
 
 
@@ -97,7 +97,9 @@ class CodeUri(ApiModel):
     url: str = Field(pattern=r"^(https?|s3)://[^\s]+$", max_length=2048)
     digest: Digest = Field(description="sha256 of the file as it is downloaded.")
     secret: SecretName | None = Field(
-        default=None, description="Keys username and password, or token, for the server."
+        default=None,
+        description="Keys username and password, or token, for a web server; AWS_ACCESS_KEY_ID and"
+        " AWS_SECRET_ACCESS_KEY for s3.",
     )
 
 
