@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from runyard.api.constants import CODE_DIR
+from runyard.api.policy import FailureClass
 from runyard_operator.backends.base import Refused
 from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.pods import packages
+from runyard_operator.backends.pods.failure import why_failed
 from runyard_operator.backends.pods.sources import IN_CODE, IN_SECRET, KEYS_DIR
+from runyard_operator.backends.pods.template import INIT_CONTAINER
+from runyard_operator.backends.pods.view import ContainerView, PodView
 from runyard_operator.backends.trainjob.render import render as render_train_job
 from runyard_operator.bundles.tokens import get_token
 from runyard_operator.unpack import KINDS
@@ -190,6 +194,33 @@ def test_packages_of_a_train_job_come_into_every_node() -> None:
         "runyard-code", packages.CONTAINER,
     ]  # fmt: skip
     assert node["spec"]["initContainers"][1]["image"] == "pytorch/pytorch:2.6"
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "said"),
+    [
+        (
+            packages.CONTAINER,
+            {"end_message": "log\nrunyard: no such thing"},
+            "runyard: no such thing",
+        ),
+        (
+            packages.CONTAINER,
+            {"end_reason": "StartError", "end_message": 'exec: "python3": not found'},
+            "packages need python3 in the task's image",
+        ),
+        (packages.CONTAINER, {"end_reason": "OOMKilled"}, "raise executor memory"),
+        (INIT_CONTAINER, {"end_reason": "OOMKilled"}, "had too little memory"),
+        (INIT_CONTAINER, {"end_message": "x\nrunyard: another digest"}, "runyard: another digest"),
+        ("theirs", {"end_message": "x"}, "init container theirs ended with 1"),
+    ],
+)
+def test_why_a_pod_did_not_get_its_code(name: str, end: dict[str, str], said: str) -> None:
+    """The init container's own last word, where it is ours and could say one."""
+    broken = ContainerView(name=name, exit_code=1, **end)  # type: ignore[arg-type]
+    found = why_failed([PodView(name="p", phase="Failed", init=(broken,))], {})
+    assert found.failure_class is FailureClass.LAUNCH_FAILED
+    assert said in found.message
 
 
 @pytest.mark.parametrize(
