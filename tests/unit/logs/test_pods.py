@@ -99,10 +99,13 @@ def test_a_break_is_taken_up_without_doubled_or_lost_lines(
         Answer(b"1\n2\n3\nhalf\n4\n"),
         Answer(b"1\n2\n3\nhalf\n4\n5\n"),
     ]
+    running = [Answer(json.dumps(POD).encode())]
     ended = Answer(json.dumps({**POD, "status": {"phase": "Succeeded"}}).encode())
 
     def script(request: Request) -> Answer:
-        return parts.pop(0) if request.path.endswith("/log") else ended
+        if request.path.endswith("/log"):
+            return parts.pop(0)
+        return running.pop() if running else ended
 
     written: list[bytes] = []
     with reader(script) as (each, _):

@@ -213,6 +213,13 @@ def test_what_does_not_pass_is_an_error() -> None:
             run(Failing(error), follow=False)
 
 
+def test_a_log_that_is_complete_is_not_followed() -> None:
+    """Followed, each line would come on its own, with as much around it."""
+    reader = MemoryReader(log(20), 20)
+    assert run(reader) == texts(log(20))
+    assert [each.follow for each in reader.spans] == [False]
+
+
 def test_a_container_that_never_started_has_no_log() -> None:
     """Neither now, nor when its pod has ended."""
     assert run(Failing(NotYetError("creating")), follow=False) == []
@@ -230,7 +237,7 @@ def test_a_pod_that_is_gone_is_told() -> None:
                 raise GoneError("gone")
             return super().pieces(span)
 
-    tail = Tail(Leaving(lines, 30, [100]), Options(), written.append)
+    tail = Tail(Leaving(lines, 29, [100]), Options(), written.append)
     assert tail.run(follow=True) is End.GONE
     assert 0 < len(written) < 30
     assert tail.elsewhere(MemoryReader(lines, 30)).run(follow=False) is End.OVER

@@ -141,9 +141,12 @@ class Tail:
         Raises:
             KubeError: the log cannot be read; with `follow`, only what waiting cannot mend.
         """
-        complete = not follow
+        complete: bool | None = None if follow else True
         while not self._stopped.is_set():
             try:
+                if complete is None:
+                    # What is complete already comes in big pieces, and not line by line.
+                    complete = self._reader.over()
                 if self._lost:
                     self._find_again()
                 self._read(follow=not complete)
