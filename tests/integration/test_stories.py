@@ -14,7 +14,8 @@ import pytest
 from runyard.api.constants import LABEL_MANAGED_BY, LABEL_UNIT_UID
 from runyard_operator.backends.base import Stalled, Unreachable
 from runyard_operator.backends.job.backend import JobBackend
-from runyard_operator.backends.pods.template import PodConfig, stage
+from runyard_operator.backends.pods.code import stage
+from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine.observation import State
 from runyard_operator.kube import HttpKubeApi, Ref, load_configuration
 from runyard_operator.kube.api import Object

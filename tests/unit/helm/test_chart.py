@@ -23,6 +23,8 @@ NAMESPACED = {
     "executionprofiles.runyard.dev": ["get", "list", "watch"],
     "jobs.batch": ["create", "delete", "get", "list", "patch", "watch"],
     "trainjobs.trainer.kubeflow.org": ["create", "delete", "get", "list", "patch", "watch"],
+    "rayclusters.ray.io": ["create", "delete", "get", "list", "watch"],
+    "rayjobs.ray.io": ["create", "delete", "get", "list", "patch", "watch"],
     "trainingruntimes.trainer.kubeflow.org": ["create", "get", "list", "watch"],
     "workloads.kueue.x-k8s.io": ["list", "patch"],
     "pods": ["get", "list", "watch"],
