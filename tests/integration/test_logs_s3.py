@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from runyard_operator.config import UsageError
-from runyard_operator.logs import s3 as s3_module
-from runyard_operator.logs.s3 import S3Logs, from_environ
 from runyard_operator.logs.store import SinkError, StoreSink
+from runyard_operator.storage import s3 as s3_module
 from runyard_operator.storage.refusals import RefusedError
+from runyard_operator.storage.s3 import S3Logs, from_environ
 from tests.support.logstore import KEY, log_store
 from tests.support.s3 import S3, s3_server
 

@@ -16,9 +16,8 @@ from runyard_operator import __version__
 from runyard_operator.bundles.tokens import KeyFileError, read_key
 from runyard_operator.config import UsageError
 from runyard_operator.kube import ConfigError, HttpKubeApi, load_configuration
-from runyard_operator.logs import s3
 from runyard_operator.logs_json import configure
-from runyard_operator.storage import sweep
+from runyard_operator.storage import s3, sweep
 from runyard_operator.storage.app import Busy, application
 from runyard_operator.storage.depot import Depot
 from runyard_operator.storage.folder import Folder
