@@ -113,8 +113,8 @@ def test_the_watch_survives_a_restart_of_the_api_server(
         cluster.start()
         acting.unit("first", "Succeeded")
         acting.unit("second", "Succeeded")
-        acting.status("Succeeded", completionTime=stamp())
         running.wait_for("the API server answers again")
+        acting.status("Succeeded", completionTime=stamp())
         assert running.finish() == 0
     assert any("first Succeeded" in line for line in running.seen)
 

@@ -32,7 +32,13 @@ CANCEL = (
 DELETE = (Point.EXPERIMENT_DELETE_BEFORE, Point.EXPERIMENT_DELETE_AFTER)
 SUSPEND = (Point.UNIT_SUSPEND_BEFORE, Point.UNIT_SUSPEND_AFTER)
 RESUME = (Point.UNIT_RESUME_BEFORE, Point.UNIT_RESUME_AFTER)
-ELSEWHERE = (Point.BACKEND_SUBMIT_SENT, Point.BACKEND_CANCEL_SENT)
+ELSEWHERE = (
+    Point.BACKEND_SUBMIT_SENT,
+    Point.BACKEND_CANCEL_SENT,
+    # They need a Ray cluster: the story "share" of the table dies there.
+    Point.EXPERIMENT_RELEASE_BEFORE,
+    Point.EXPERIMENT_RELEASE_AFTER,
+)
 """In the reference backend only: see tests/unit/crash."""
 BY_ITSELF = tuple(
     each for each in Point if each not in (*CANCEL, *DELETE, *SUSPEND, *RESUME, *ELSEWHERE)
