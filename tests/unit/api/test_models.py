@@ -25,7 +25,7 @@ from runyard.api import (
     UnitSpec,
     UnitStatus,
 )
-from runyard.api.executor import PodFields
+from runyard.api.podfields import PodFields
 from runyard.api.task import Work
 
 TIME = "2026-01-01T12:00:00Z"

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from runyard.api.executor import (
-    JobExecutor,
-    PodFields,
-    RayAutoscaler,
-    RayExecutor,
-    RayHead,
-    RayWorkerGroup,
-    TrainJobExecutor,
-)
+from runyard.api.executor import JobExecutor, TrainJobExecutor
 from runyard.api.pod import PodSpecOverrides
+from runyard.api.podfields import PodFields
+from runyard.api.ray import RayAutoscaler, RayExecutor, RayHead, RayWorkerGroup
 from runyard.api.task import Task
 from runyard_operator.backends.job.render import render as render_job
 from runyard_operator.backends.trainjob.render import render as render_train_job

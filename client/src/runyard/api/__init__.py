@@ -9,13 +9,7 @@ from __future__ import annotations
 from runyard.api.backend import BackendSpec
 from runyard.api.base import ApiModel, Condition
 from runyard.api.code import Code, CodeBundle, CodeGit, CodePvc, CodeUri, InlineFile
-from runyard.api.executor import (
-    Executor,
-    ExecutorDefaults,
-    JobExecutor,
-    RayExecutor,
-    TrainJobExecutor,
-)
+from runyard.api.executor import Executor, ExecutorDefaults, JobExecutor, TrainJobExecutor
 from runyard.api.experiment import (
     ExperimentPhase,
     ExperimentSpec,
@@ -37,6 +31,7 @@ from runyard.api.matrix import Matrix
 from runyard.api.packages import Artifact, Packages
 from runyard.api.policy import Backoff, Deadlines, FailureClass, Retry
 from runyard.api.profile import ProfileSpec, TaskDefaults
+from runyard.api.ray import RayExecutor
 from runyard.api.task import (
     AfterPolicy,
     Approval,

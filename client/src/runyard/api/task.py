@@ -17,11 +17,12 @@ from runyard.api.base import (
     rule,
     with_rules,
 )
-from runyard.api.executor import Executor, Image
+from runyard.api.executor import Executor
 from runyard.api.launcher import Launcher
 from runyard.api.matrix import Matrix
 from runyard.api.packages import Artifacts, Packages
 from runyard.api.pod import Env, EnvVar, RelativePath
+from runyard.api.podfields import Image
 from runyard.api.policy import Deadlines, Retry
 
 MAX_ARGUMENT = 8192

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from runyard.api.executor import PodFields
+from runyard.api.podfields import PodFields
 from runyard_operator.backends.pods.labels import ANNOTATION_SUSPENDED
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation

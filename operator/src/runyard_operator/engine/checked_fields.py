@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from runyard.api.constants import GROUP
-from runyard.api.executor import PodFields, TrainJobExecutor
+from runyard.api.executor import TrainJobExecutor
+from runyard.api.podfields import PodFields
 from runyard.api.task import Work
 
 _HUGE_PAGES: Final = "hugepages-"

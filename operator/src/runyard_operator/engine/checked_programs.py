@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from runyard.api.executor import PodFields
 from runyard.api.packages import Artifact
+from runyard.api.podfields import PodFields
 from runyard.api.task import Group, Script, Work
 from runyard_operator.engine import results
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, OUTPUTS_DIR, SCRIPTS_DIR
-from runyard.api.executor import PodFields
+from runyard.api.podfields import PodFields
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Refused, Target
 from runyard_operator.backends.pods import packages, sources

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR
-from runyard.api.executor import PodFields
+from runyard.api.podfields import PodFields
 from runyard_operator.backends import kueue
 from runyard_operator.backends.base import Target
 from runyard_operator.backends.pods.labels import labels, marks

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from runyard.api.executor import PodFields
+from runyard.api.podfields import PodFields
 from runyard.api.task import Role, SuccessPolicy
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Target

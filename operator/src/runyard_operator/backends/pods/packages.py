@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, PACKAGES_DIR
-from runyard.api.executor import PodFields
 from runyard.api.packages import Packages
+from runyard.api.podfields import PodFields
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends.base import Refused
 from runyard_operator.backends.pods.command import literal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from runyard.api.executor import RayExecutor
+from runyard.api.ray import RayExecutor
 from runyard.api.unit import Handle, UnitSpec
 from runyard_operator.backends import answers, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Stalled, Target

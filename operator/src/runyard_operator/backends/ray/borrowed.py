@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR
-from runyard.api.executor import RayExecutor
+from runyard.api.ray import RayExecutor
 from runyard_operator.backends.base import Refused, Target
 from runyard_operator.backends.pods import packages
 from runyard_operator.backends.ray.cluster import environment as pod_environment

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from runyard.api.constants import SCRIPTS_DIR
-from runyard.api.executor import PodFields, RayExecutor, RayHead, RayWorkerGroup
+from runyard.api.podfields import PodFields
+from runyard.api.ray import RayExecutor, RayHead, RayWorkerGroup
 from runyard_operator.backends.base import Refused, Target
 from runyard_operator.backends.pods import code, nodes
 from runyard_operator.backends.pods import fields as podfields

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from runyard.api.constants import CODE_DIR, JOB_DIR, SCRIPTS_DIR
-from runyard.api.executor import RayExecutor
+from runyard.api.ray import RayExecutor
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
