@@ -97,6 +97,8 @@ def test_a_break_is_taken_up_without_doubled_or_lost_lines(
     parts = [
         Answer(b"1\n2\n3\nha", cut=True),
         Answer(b"1\n2\n3\nhalf\n4\n"),
+        # The look whether this was all, and then the rest.
+        Answer(b"1\n2\n3\nhalf\n4\n5\n"),
         Answer(b"1\n2\n3\nhalf\n4\n5\n"),
     ]
     running = [Answer(json.dumps(POD).encode())]

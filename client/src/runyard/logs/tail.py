@@ -105,6 +105,7 @@ class Tail:
         self._clock = clock
         self._since, self._lines, self._last = _parts(place or Position(options.since))
         self._recent: deque[bytes] = deque(maxlen=_KNOWN_BY)
+        self._latest: deque[bytes] = deque(maxlen=_NEAR)
         self._whole = place is not None or options.tail is None
         self._read_bytes = 0
         self._skip = 0
@@ -149,12 +150,10 @@ class Tail:
                     complete = self._reader.over()
                 if self._lost:
                     self._find_again()
-                self._read(follow=not complete)
-                if complete:
+                found = self._pass(complete=complete)
+                if found:
                     return End.OVER
-                # A server that shuts down ends streams early, too: once the pod has ended, what
-                # may be left is read in one more go.
-                complete = self._reader.over()
+                complete = found is not None
                 if complete:
                     continue
             except (_Moved, _Short) as wrong:
@@ -166,6 +165,27 @@ class Tail:
                     return End.OVER
             self._stopped.wait(_RETRY_SECONDS)
         return End.STOPPED
+
+    def _pass(self, *, complete: bool) -> bool | None:
+        """One reading; whether all that there is was read, or None when more may come."""
+        self._read(follow=not complete)
+        if complete:
+            return True
+        # A server that shuts down ends streams early, too: once the pod has ended, what may be left
+        # is read in one more go.
+        return self._has_all() if self._reader.over() else None
+
+    def _has_all(self) -> bool:
+        """Whether an ended log ends with what was written last; False is no answer.
+
+        To begin again at the second of the place may be to read everything again: a program can
+        write a hundred MB in it.
+        """
+        latest = list(self._latest)
+        if not latest or latest.count(latest[-1]) > 1:
+            return False
+        span = Span(None, _NEAR)
+        return [line for line, _ in whole_lines(self._reader.pieces(span))] == latest
 
     def _doubt(self, wrong: _Moved | _Short) -> None:
         self._short += 1
@@ -232,6 +252,7 @@ class Tail:
     def _take(self, line: bytes, *, counted: bool) -> None:
         self._write(line)
         self.written += 1
+        self._latest.append(self._text(line))
         if counted:
             self._lines += 1
             self._recent.append(self._text(line))
