@@ -222,8 +222,15 @@ def test_a_log_that_is_complete_is_not_followed() -> None:
 
 def test_what_was_followed_to_its_end_is_not_read_again() -> None:
     """A look at the last lines tells; where they are alike, all is read once more."""
+
+    class Ending(MemoryReader):
+        """The pod ends while its log is followed."""
+
+        def over(self) -> bool:
+            return bool(self.spans)
+
     for lines, again in ((log(200, apart=1), 0), ([(at, "same") for at in range(200)], 1)):
-        reader = MemoryReader(lines, 10)
+        reader = Ending(lines, len(lines))
         assert run(reader) == texts(lines)
         whole = [each for each in reader.spans if not each.follow and each.tail is None]
         assert len(whole) == again
