@@ -17,6 +17,7 @@ from runyard.api.code import COMMIT, CodeGit
 from runyard.api.constants import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
 from runyard_operator.backends.base import Manifest
 from runyard_operator.backends.pods import result
+from runyard_operator.backends.pods.command import literal
 from runyard_operator.backends.pods.template import RESTRICTED, PodConfig
 from runyard_operator.backends.pods.view import ContainerView, PodView, instant, pod_view
 from runyard_operator.backends.pods.waiting import why_waiting
@@ -59,6 +60,26 @@ def job(
     experiment: str, namespace: str, owner: Mapping[str, Any], git: CodeGit, config: PodConfig
 ) -> Manifest:
     """The Job; the experiment owns it."""
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_EXPERIMENT: bounded(experiment)}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name(experiment),
+            "namespace": namespace,
+            "labels": labels,
+            "ownerReferences": [dict(owner)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": DEADLINE_SECONDS,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": _pod(git, config)},
+        },
+    }
+
+
+def _pod(git: CodeGit, config: PodConfig) -> Manifest:
     asked = {"url": git.url, "ref": git.ref, "secret": _SECRET if git.secret else None}
     volumes: list[Manifest] = [
         {"name": "keys", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
@@ -74,7 +95,7 @@ def job(
         "imagePullPolicy": config.image_pull_policy,
         "command": [config.command[0], "-m", "runyard_operator.unpack.resolve"],
         "env": [
-            {"name": RESOLVE_VARIABLE, "value": json.dumps(asked).replace("$(", "$$(")},
+            {"name": RESOLVE_VARIABLE, "value": literal(json.dumps(asked))},
             {"name": KEYS_VARIABLE, "value": _KEYS},
         ],
         "volumeMounts": mounts,
@@ -84,7 +105,6 @@ def job(
         },
         "securityContext": RESTRICTED,
     }
-    labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_EXPERIMENT: bounded(experiment)}
     pod: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -94,22 +114,7 @@ def job(
     }
     if config.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": each} for each in config.image_pull_secrets]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name(experiment),
-            "namespace": namespace,
-            "labels": labels,
-            "ownerReferences": [dict(owner)],
-        },
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
+    return pod
 
 
 def read(
