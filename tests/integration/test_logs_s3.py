@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runyard_operator.config import UsageError
+from runyard_operator.flags import UsageError
 from runyard_operator.logs.store import SinkError, StoreSink
 from runyard_operator.storage import s3 as s3_module
 from runyard_operator.storage.refusals import RefusedError

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlsplit
 
 from runyard_operator import __version__
+from runyard_operator.flags import Flags, UsageError, listening_host
 from runyard_operator.logs_json import LogFormat
 
 _PREFIX: Final = "RUNYARD_"
-
-
-class UsageError(Exception):
-    """The settings are not usable; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +63,6 @@ class Config:
         return self.namespaces or (None,)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see runyard-operator --help")
-
-
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     """Settings from flags, then environment variables, then defaults.
 
@@ -109,11 +101,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="runyard-operator",
-        description="Runs the Experiments of runyard.dev. Each flag FOO-BAR can also be set by the"
-        " environment variable RUNYARD_FOO_BAR.",
-        allow_abbrev=False,
+    parser = Flags(
+        "runyard-operator",
+        "Runs the Experiments of runyard.dev.",
+        prefix=_PREFIX,
+        environ=environ,
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
@@ -124,22 +116,11 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         " default: all",
     )
 
-    def option(flag: str, default: str, describe: str, **more: object) -> None:
-        name = _PREFIX + flag.upper().replace("-", "_")
-        # argparse passes a default that is text through `type`, as if it had been typed.
-        parser.add_argument(
-            f"--{flag}",
-            default=environ.get(name) or default,
-            help=f"{describe} (default: {default or 'none'})",
-            **more,  # type: ignore[arg-type]
-        )
-
-    # In a pod the kubelet probes the pod's own address; elsewhere nobody else needs to reach us.
-    host = "0.0.0.0" if "KUBERNETES_SERVICE_HOST" in environ else "127.0.0.1"  # noqa: S104
+    option = parser.option
     option("image", "", "the operator's own image")
     option("operator-namespace", "runyard-system", "where the operator runs")
     option("workers", "8", "objects reconciled at once", type=_positive)
-    option("http-host", host, "address for metrics and probes")
+    option("http-host", listening_host(environ), "address for metrics and probes")
     option("http-port", "8080", "port for metrics and probes", type=_port)
     option("log-level", "INFO", "least level logged", type=_level)
     option("log-format", "json", "json or text", type=_style)

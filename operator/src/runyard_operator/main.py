@@ -20,9 +20,10 @@ from runyard.api.constants import API_VERSION
 from runyard.bundles import names
 from runyard_operator import __version__
 from runyard_operator.bundles import sweep, tokens
-from runyard_operator.config import Config, UsageError, parse
+from runyard_operator.config import Config, parse
 from runyard_operator.context import Context, utc_now
 from runyard_operator.events import EventEmitter
+from runyard_operator.flags import UsageError
 from runyard_operator.handlers import kinds
 from runyard_operator.handlers.life import Watches
 from runyard_operator.handlers.sync import Sync

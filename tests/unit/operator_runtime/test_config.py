@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runyard_operator.config import Config, UsageError, parse
+from runyard_operator.config import Config, parse
+from runyard_operator.flags import UsageError
 
 IMAGE = {"RUNYARD_IMAGE": "registry.example/runyard:1"}
 

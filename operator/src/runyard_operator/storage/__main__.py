@@ -14,7 +14,7 @@ from aiohttp import web
 
 from runyard_operator import __version__
 from runyard_operator.bundles.tokens import KeyFileError, read_key
-from runyard_operator.config import UsageError
+from runyard_operator.flags import UsageError
 from runyard_operator.kube import ConfigError, HttpKubeApi, load_configuration
 from runyard_operator.logs_json import configure
 from runyard_operator.storage import s3, sweep

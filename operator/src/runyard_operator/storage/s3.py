@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from runyard.bundles.names import Refusal
-from runyard_operator.config import UsageError
+from runyard_operator.flags import UsageError
 from runyard_operator.storage.backend import Entry, NoSpaceError
 from runyard_operator.storage.refusals import RefusedError
 

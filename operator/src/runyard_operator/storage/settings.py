@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from runyard_operator.config import UsageError
+from runyard_operator.flags import Flags, UsageError, listening_host
 from runyard_operator.logs_json import LogFormat
 from runyard_operator.storage.depot import Limits
 
@@ -47,11 +47,6 @@ class Settings:
         return self.namespaces or (None,)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see python -m runyard_operator.storage --help")
-
-
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Settings from flags, then environment variables, then defaults.
 
@@ -79,28 +74,18 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m runyard_operator.storage",
-        description="Keeps code and logs. Each flag FOO-BAR can also be set by the environment"
-        " variable RUNYARD_STORE_FOO_BAR.",
-        allow_abbrev=False,
+    parser = Flags(
+        "python -m runyard_operator.storage",
+        "Keeps code and logs.",
+        prefix=_PREFIX,
+        environ=environ,
     )
-
-    def option(flag: str, default: str, describe: str, **more: object) -> None:
-        name = _PREFIX + flag.upper().replace("-", "_")
-        parser.add_argument(
-            f"--{flag}",
-            default=environ.get(name) or default,
-            help=f"{describe} (default: {default or 'none'})",
-            **more,  # type: ignore[arg-type]
-        )
-
-    host = "0.0.0.0" if "KUBERNETES_SERVICE_HOST" in environ else "127.0.0.1"  # noqa: S104
+    option = parser.option
     limits = Limits()
     option("data", "/var/lib/runyard", "the folder of the bytes")
     option("key-file", "", "the key shared with the operator")
     option("namespaces", "", "the namespaces to serve, separated by commas; all when empty")
-    option("host", host, "address to listen on")
+    option("host", listening_host(environ), "address to listen on")
     option("port", "8080", "port to listen on", type=_number)
     option("kubeconfig", "", "kubeconfig file, for a store outside the cluster")
     option("max-bundle", str(limits.bundle), "bytes of one archive", type=_number)
