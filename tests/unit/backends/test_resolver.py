@@ -11,6 +11,7 @@ import pytest
 from runyard.api.code import CodeGit
 from runyard_operator.backends.pods import resolver
 from runyard_operator.backends.pods.resolver import Resolved, Unresolved
+from runyard_operator.backends.pods.sources import SECRET_VOLUME
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.engine import reasons
 from runyard_operator.unpack import resolve
@@ -46,7 +47,7 @@ def test_the_pod_is_asked_what_it_understands() -> None:
     env = {each["name"]: each["value"] for each in container["env"]}
     asked = json.loads(env[resolve.RESOLVE_VARIABLE].replace("$$", "$"))
     assert (asked["url"], asked["ref"]) == ("https://host/$(HOME).git", "main")
-    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "secret"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == SECRET_VOLUME]
     assert asked["secret"] == mount["mountPath"]
     assert "secret" not in json.dumps(job()["spec"]["template"]["spec"]["volumes"])
     assert spec["backoffLimit"] == 0

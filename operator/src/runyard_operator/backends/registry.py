@@ -18,17 +18,26 @@ from runyard_operator.store import Store
 IN_CLUSTER: Final[tuple[type[InClusterBackend], ...]] = (JobBackend, TrainJobBackend, RayBackend)
 
 
-def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:
-    """The backends by the name of their executor block.
+def pod_config(config: Config) -> PodConfig:
+    """What the operator's settings add to every pod.
 
     Raises:
         KeyFileError: the key of the code store cannot be read.
     """
-    pods = PodConfig(
+    return PodConfig(
         image=config.image,
         store_url=config.store_url,
         store_key=tokens.read_key(config.store_key_file) if config.store_key_file else b"",
         bundle_cap=config.bundle_cap,
         package_index=config.package_index,
     )
+
+
+def build(kube: KubeApi, store: Store, config: Config) -> dict[str, Backend]:
+    """The backends by the name of their executor block.
+
+    Raises:
+        KeyFileError: see `pod_config`.
+    """
+    pods = pod_config(config)
     return {each.kind: each(kube, store, pods) for each in IN_CLUSTER}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from runyard.api.constants import GROUP, LABEL_MANAGED_BY, MANAGED_BY, MAX_INLINE_CODE_BYTES
+from runyard.api.constants import (
+    ANNOTATION_DIGEST,
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+    MAX_INLINE_CODE_BYTES,
+)
+from runyard.bundles import names
 from runyard_operator.bundles.digest import content_digest
-
-ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
-_NAME_DIGITS: Final = 16
 
 
 class BundleError(ValueError):
@@ -27,7 +30,7 @@ class Bundle:
     @property
     def name(self) -> str:
         """The name of its ConfigMap: 64 bits of the digest, which `digest` then verifies."""
-        return f"code-{self.digest.removeprefix('sha256:')[:_NAME_DIGITS]}"
+        return names.manifest_name(self.digest)
 
     @property
     def items(self) -> list[dict[str, str]]:

@@ -7,8 +7,8 @@ import contextlib
 from runyard.api.code import Code, CodeBundle, CodeGit
 from runyard.api.experiment import StagedCode
 from runyard_operator.backends.pods import resolver
-from runyard_operator.backends.pods.template import PodConfig
-from runyard_operator.bundles import claim, tokens
+from runyard_operator.backends.registry import pod_config
+from runyard_operator.bundles import claim
 from runyard_operator.context import Context
 from runyard_operator.engine import reasons
 from runyard_operator.engine.experiment import NotStaged, Staged
@@ -23,6 +23,7 @@ class Stager:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._pods = pod_config(context.config)
 
     async def look(self, obj: Object, source: Code) -> Staged | NotStaged | None:
         """What is known of the code now; None while it is being found out.
@@ -41,16 +42,14 @@ class Stager:
         return None
 
     async def _bundle(self, obj: Object, bundle: CodeBundle) -> Staged | NotStaged:
-        config = self._context.config
-        key = tokens.read_key(config.store_key_file) if config.store_key_file else None
         problem = await claim.claim(
             self._context.kube,
             bundle,
             obj["metadata"]["namespace"],
             manifests.owner(obj),
             manager=f"runyard-experiment-{obj['metadata']['uid']}",
-            key=key,
-            cap=config.bundle_cap,
+            key=self._pods.store_key or None,
+            cap=self._pods.bundle_cap,
         )
         if problem is not None:
             return NotStaged(reasons.CODE_NOT_FOUND, problem)
@@ -58,8 +57,7 @@ class Stager:
 
     async def _commit(self, obj: Object, git: CodeGit) -> Staged | NotStaged | None:
         name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        pods = PodConfig(image=self._context.config.image)
-        manifest = resolver.job(name, namespace, manifests.owner(obj), git, pods)
+        manifest = resolver.job(name, namespace, manifests.owner(obj), git, self._pods)
         ref = Ref.of(manifest)
         child = await self._context.kube.get(ref)
         if child is None:

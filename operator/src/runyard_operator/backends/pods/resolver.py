@@ -18,6 +18,7 @@ from runyard.api.constants import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
 from runyard_operator.backends.base import Manifest
 from runyard_operator.backends.pods import result
 from runyard_operator.backends.pods.command import literal
+from runyard_operator.backends.pods.sources import GIT_MEMORY, KEYS_DIR, git_access
 from runyard_operator.backends.pods.template import RESTRICTED, PodConfig
 from runyard_operator.backends.pods.view import ContainerView, PodView, instant, pod_view
 from runyard_operator.backends.pods.waiting import why_waiting
@@ -31,8 +32,6 @@ DEADLINE_SECONDS: Final = 300
 KEPT_SECONDS: Final = 300
 PATIENCE: Final = timedelta(seconds=60)
 """How long the pod may be on its way before anybody asks why."""
-_SECRET: Final = "/runyard/secret"  # noqa: S105 - where the Secret is mounted
-_KEYS: Final = "/runyard/keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,8 @@ def job(
 
 
 def _pod(git: CodeGit, config: PodConfig) -> Manifest:
-    asked = {"url": git.url, "ref": git.ref, "secret": _SECRET if git.secret else None}
-    volumes: list[Manifest] = [
-        {"name": "keys", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-    ]
-    mounts: list[Manifest] = [{"name": "keys", "mountPath": _KEYS}]
-    if git.secret is not None:
-        source = {"secretName": git.secret.name, "defaultMode": 0o444}
-        volumes.append({"name": "secret", "secret": source})
-        mounts.append({"name": "secret", "mountPath": _SECRET, "readOnly": True})
+    volumes, mounts, known = git_access(git)
+    asked = {"url": git.url, "ref": git.ref, "secret": None, **known}
     container: Manifest = {
         "name": "resolve",
         "image": config.image,
@@ -96,12 +88,12 @@ def _pod(git: CodeGit, config: PodConfig) -> Manifest:
         "command": [config.command[0], "-m", "runyard_operator.unpack.resolve"],
         "env": [
             {"name": RESOLVE_VARIABLE, "value": literal(json.dumps(asked))},
-            {"name": KEYS_VARIABLE, "value": _KEYS},
+            {"name": KEYS_VARIABLE, "value": KEYS_DIR},
         ],
-        "volumeMounts": mounts,
+        "volumeMounts": list(mounts),
         "resources": {
             "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"memory": "256Mi"},
+            "limits": {"memory": GIT_MEMORY},
         },
         "securityContext": RESTRICTED,
     }
@@ -110,7 +102,7 @@ def _pod(git: CodeGit, config: PodConfig) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "containers": [container],
-        "volumes": volumes,
+        "volumes": list(volumes),
     }
     if config.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": each} for each in config.image_pull_secrets]

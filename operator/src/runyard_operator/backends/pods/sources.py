@@ -25,7 +25,10 @@ IN_SECRET: Final = "/runyard/in/secret"  # noqa: S105 - where the Secret is moun
 KEYS_DIR: Final = "/runyard/keys"
 _READABLE: Final = 0o444
 """The unpacker is neither root nor the owner of the files that the kubelet writes."""
-_GIT_MEMORY: Final = "256Mi"
+GIT_MEMORY: Final = "256Mi"
+
+Access = tuple[tuple[Fragment, ...], tuple[Fragment, ...], Fragment]
+"""Volumes, their mounts, and what the entry for the unpacker says of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +133,20 @@ def _from_git(code: CodeGit) -> Source:
         **({"subpath": code.subpath} if code.subpath else {}),
         **({"submodules": True} if code.submodules else {}),
     }
+    volumes, mounts, known = git_access(code)
+    return Source(
+        entry={**entry, **known}, volumes=volumes, mounts=mounts, keys=True, memory=GIT_MEMORY
+    )
+
+
+def git_access(code: CodeGit) -> Access:
+    """What a container needs to talk to the repository's server."""
     memory = {"medium": "Memory", "sizeLimit": "1Mi"}
     volumes, mounts, known = _secret(code.secret.name if code.secret else None)
-    return Source(
-        entry={**entry, **known},
-        volumes=(*volumes, {"name": KEYS_VOLUME, "emptyDir": memory}),
-        mounts=(*mounts, {"name": KEYS_VOLUME, "mountPath": KEYS_DIR}),
-        keys=True,
-        memory=_GIT_MEMORY,
+    return (
+        (*volumes, {"name": KEYS_VOLUME, "emptyDir": memory}),
+        (*mounts, {"name": KEYS_VOLUME, "mountPath": KEYS_DIR}),
+        known,
     )
 
 
@@ -165,7 +174,7 @@ def _from_uri(code: CodeUri) -> Source:
     return Source(entry=entry, volumes=volumes, mounts=mounts)
 
 
-def _secret(name: str | None) -> tuple[tuple[Fragment, ...], tuple[Fragment, ...], Fragment]:
+def _secret(name: str | None) -> Access:
     """Volume, mount, and what the entry says of it; the task's own containers do not get it."""
     if name is None:
         return (), (), {}
