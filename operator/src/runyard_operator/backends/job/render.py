@@ -9,7 +9,7 @@ from runyard.api.executor import JobExecutor
 from runyard.api.task import Role
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
-from runyard_operator.backends.planning import plan
+from runyard_operator.backends.planning import block_of, plan
 from runyard_operator.backends.pods import code, fields, group, nodes, packages, placement
 from runyard_operator.backends.pods.code import Staged
 from runyard_operator.backends.pods.command import command
@@ -26,9 +26,7 @@ def render(target: Target, config: PodConfig) -> Plan:
     Raises:
         Refused: the spec names no image, or its inline files cannot be packed.
     """
-    block = target.spec.executor.job
-    if block is None:
-        raise Refused(reasons.INVALID_SPEC, "the unit has no executor.job")
+    block = block_of(target, "job", JobExecutor)
     if block.image is None:
         raise Refused(
             reasons.INVALID_SPEC,

@@ -10,11 +10,12 @@ from runyard.api.unit import Handle, UnitSpec
 from runyard_operator.backends import answers, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Stalled, Target
 from runyard_operator.backends.incluster import InClusterBackend
+from runyard_operator.backends.planning import block_of
 from runyard_operator.backends.ray import shared
 from runyard_operator.backends.ray.borrowed import Host
 from runyard_operator.backends.ray.observe import is_settled, observe
 from runyard_operator.backends.ray.raypods import NODE_TYPE
-from runyard_operator.backends.ray.render import executor_fields, render
+from runyard_operator.backends.ray.render import render
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation, State
 from runyard_operator.kube.api import Object
@@ -67,7 +68,7 @@ class RayBackend(InClusterBackend):
 
     async def submit(self, target: Target) -> tuple[Handle, str]:
         """See `base.Backend`."""
-        executor = executor_fields(target)
+        executor = block_of(target, "ray", RayExecutor)
         if executor.cluster_from is not None and await self._maker(target, executor) is None:
             raise Refused(
                 reasons.RAY_CLUSTER_NOT_FOUND,
@@ -96,7 +97,7 @@ class RayBackend(InClusterBackend):
 
     async def _host(self, target: Target) -> Host | None:
         """The cluster that the attempt borrows; None when it has its own, or makes one."""
-        executor = executor_fields(target)
+        executor = block_of(target, "ray", RayExecutor)
         if executor.cluster_from is not None:
             cluster = await self._maker(target, executor)
             if cluster is not None:

@@ -12,7 +12,7 @@ from runyard.api.ray import RayExecutor
 from runyard.api.unit import UnitSpec
 from runyard_operator.backends import kueue, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Target
-from runyard_operator.backends.planning import plan
+from runyard_operator.backends.planning import block_of, plan
 from runyard_operator.backends.pods import code, packages
 from runyard_operator.backends.pods import fields as podfields
 from runyard_operator.backends.pods.code import Staged
@@ -39,25 +39,13 @@ STAYS_SECONDS: Final = 10
 _STOP_SECONDS: Final = 60
 
 
-def executor_fields(target: Target) -> RayExecutor:
-    """The unit's executor block.
-
-    Raises:
-        Refused: it has another one.
-    """
-    found = target.spec.executor.ray
-    if found is None:
-        raise Refused(reasons.INVALID_SPEC, "the unit has no executor.ray")
-    return found
-
-
 def render(target: Target, config: PodConfig, host: Host | None = None) -> Plan:
     """The exact request for the attempt; `host` is the cluster that it borrows, if it does.
 
     Raises:
         Refused: the spec cannot be honoured; the message says which field.
     """
-    executor = executor_fields(target)
+    executor = block_of(target, "ray", RayExecutor)
     if executor.cluster is not None:
         staged = _stage(target, executor, {})
         spec = cluster_spec(target, executor, staged, config)

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from runyard.api.constants import LABEL_MANAGED_BY, MANAGED_BY
+from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import answers, naming
 from runyard_operator.backends.base import Manifest, Plan, Refused, Stalled, Target, Unreachable
 from runyard_operator.backends.incluster import InClusterBackend
+from runyard_operator.backends.planning import block_of
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.backends.trainjob.observe import observe
-from runyard_operator.backends.trainjob.render import executor_fields, render
+from runyard_operator.backends.trainjob.render import render
 from runyard_operator.engine import reasons
 from runyard_operator.engine.observation import Observation
 from runyard_operator.kube.api import KubeApi, Object
@@ -72,7 +74,7 @@ class TrainJobBackend(InClusterBackend):
 
     async def _source(self, target: Target) -> Object:
         """The runtime that the user refers to, as it is now."""
-        fields = executor_fields(target)
+        fields = block_of(target, "trainJob", TrainJobExecutor)
         kind = fields.runtime_kind or DEFAULT_RUNTIME_KIND
         name = fields.runtime or DEFAULT_RUNTIME
         ref = Ref(TRAINER, kind, name, target.namespace if kind == "TrainingRuntime" else None)

@@ -7,26 +7,13 @@ from typing import Any
 
 from runyard.api.executor import TrainJobExecutor
 from runyard_operator.backends import kueue, naming
-from runyard_operator.backends.base import Manifest, Plan, Refused, Target
-from runyard_operator.backends.planning import plan
+from runyard_operator.backends.base import Manifest, Plan, Target
+from runyard_operator.backends.planning import block_of, plan
 from runyard_operator.backends.pods import code, fields, placement
 from runyard_operator.backends.pods.template import PodConfig
 from runyard_operator.backends.trainjob import gang
 from runyard_operator.backends.trainjob.runtime import derive
-from runyard_operator.engine import reasons
 from runyard_operator.kube.resources import TRAINER
-
-
-def executor_fields(target: Target) -> TrainJobExecutor:
-    """The unit's executor block.
-
-    Raises:
-        Refused: it has another one.
-    """
-    fields = target.spec.executor.train_job
-    if fields is None:
-        raise Refused(reasons.INVALID_SPEC, "the unit has no executor.trainJob")
-    return fields
 
 
 def render(target: Target, source: Mapping[str, Any], config: PodConfig) -> Plan:
@@ -35,7 +22,7 @@ def render(target: Target, source: Mapping[str, Any], config: PodConfig) -> Plan
     Raises:
         Refused: the runtime cannot run the task, or its inline files cannot be packed.
     """
-    block = executor_fields(target)
+    block = block_of(target, "trainJob", TrainJobExecutor)
     staged = code.stage(target)
     runtime = derive(target, block, source, staged, config)
     return plan(target, staged, [runtime, _train_job(target, block)])
