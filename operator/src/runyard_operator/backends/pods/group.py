@@ -13,6 +13,7 @@ until it is told to stop, and runs the command no second time.
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Final, TypeVar
 
 from runyard.api.podfields import PodFields
@@ -26,6 +27,7 @@ from runyard_operator.backends.pods.command import (
     with_outputs,
 )
 from runyard_operator.backends.pods.placement import is_gang, leads, shape
+from runyard_operator.backends.pods.shell import WAIT, start
 from runyard_operator.backends.pods.template import GROUP_DIR
 from runyard_operator.engine.naming import bounded
 
@@ -37,21 +39,12 @@ GRACE_SECONDS: Final = 30
 _PREFIX: Final = "role-"
 
 # Both wrappers need sh and sleep of the user's image. The first words are the folder of the pipes
-# and the role's name, the last ones are the command. Descriptor 3 saves the standard input, which
-# a shell takes away from commands in the background. `wait` returns early on a signal: the loop
-# waits for the command's own exit code (127: there is nothing left to wait for).
+# and the role's name, the last ones are the command.
 _SIGNALS: Final = """\
 child=; signalled=; stopped=; code=127
 trap 'signalled=1; stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
 """
-_WAIT: Final = """\
-  while :; do
-    signalled=
-    wait "$child"; now=$?
-    [ "$now" -eq 127 ] || code=$now
-    [ -n "$signalled" ] || break
-  done
-"""
+_WAIT: Final = indent(WAIT, "  ")
 
 # Descriptor 9 is the pipe of this role, which nobody but this shell may hold. To open the pipe of
 # another role for reading would block when that one has ended already: opened for both first, it
@@ -77,11 +70,7 @@ watch() {{
 }}
 exec 9<>"$dir/$me" || exit 127
 : > "$dir/$me.started"
-exec 3<&0
-"$@" <&3 3<&- 9<&- &
-child=$!
-exec 3<&-
-[ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+{start("9<&-")}\
 watchers=
 for other in $others; do
   (exec 9<&-; trap - TERM INT HUP; watch "$other") &
@@ -107,11 +96,7 @@ if [ -e "$dir/$me.started" ]; then
   code=137
 else
   : > "$dir/$me.started"
-  exec 3<&0
-  "$@" <&3 3<&- &
-  child=$!
-  exec 3<&-
-  [ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+{indent(start(), "  ")}\
 {_WAIT}\
   child=
 fi
@@ -127,11 +112,7 @@ exit "$code"
 # failure for the group's.
 _FOLLOWER: Final = f"""\
 {_SIGNALS}\
-exec 3<&0
-"$@" <&3 3<&- &
-child=$!
-exec 3<&-
-[ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
+{start()}\
 {_WAIT}\
 [ "$code" -eq 0 ] || echo "runyard: this role has ended with exit code $code" >&2
 exit 0

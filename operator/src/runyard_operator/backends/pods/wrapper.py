@@ -11,6 +11,7 @@ from typing import Final
 
 from runyard.api.constants import JOB_DIR, MAX_OUTPUT_BYTES
 from runyard.api.packages import Artifact
+from runyard_operator.backends.pods.shell import WAIT, start
 from runyard_operator.engine import results
 
 ERROR_HEADER: Final = "runyard-outputs-error/1"
@@ -21,30 +22,17 @@ ARTIFACTS_DIR: Final = f"{JOB_DIR}/artifacts"
 
 # The first words are the names of the outputs, the file that says that a program of ft_launcher is
 # done, and the artifacts, one a line: name, how it is known, and where. The others are the command.
-# The shell stays, so it must pass on SIGTERM, which the kubelet sends to it alone: `wait` then
-# returns early, and the loop waits for the command's own exit code (127: there is nothing left to
-# wait for). Descriptor 3 saves the standard input, which a shell takes away from commands in the
-# background.
-_RUN: Final = """\
+_RUN: Final = f"""\
 names=$1; flag=$2; artifacts=$3; shift 3
 child=; signalled=; code=127
 trap 'signalled=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
 [ -z "$artifacts" ] || mkdir -p "$RUNYARD_ARTIFACTS"
-exec 3<&0
-"$@" <&3 3<&- &
-child=$!
-exec 3<&-
-[ -z "$signalled" ] || kill -TERM "$child" 2>/dev/null
-while :; do
-  signalled=
-  wait "$child"; now=$?
-  [ "$now" -eq 127 ] || code=$now
-  [ -n "$signalled" ] || break
-done
+{start()}\
+{WAIT}\
 [ "$code" -eq 0 ] || exit "$code"
 trap 'exit 143' TERM INT HUP
-[ "${JOB_COMPLETION_INDEX:-0}" = 0 ] || exit 0
-log=${RUNYARD_TERMINATION_LOG:-/dev/termination-log}
+[ "${{JOB_COMPLETION_INDEX:-0}}" = 0 ] || exit 0
+log=${{RUNYARD_TERMINATION_LOG:-/dev/termination-log}}
 """
 
 _REFUSE: Final = f"""\
